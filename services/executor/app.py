@@ -1,0 +1,153 @@
+"""The executor, put together: takes work, runs it, obeys stops, hands back at its end."""
+
+import asyncio
+import contextlib
+import logging
+from collections.abc import AsyncIterator, Awaitable, Callable
+from typing import Any
+
+import nats.errors
+from faststream.nats import NatsBroker
+from nats.aio.msg import Msg
+
+from services.executor.evidence import Witness
+from services.executor.intake import Intake
+from services.executor.models.gemini import Gemini
+from services.executor.run import Parts
+from services.executor.settings import ExecutorSettings
+from services.executor.signals import subscribe
+from services.executor.worker import Worker
+from shared import conventions as metrics
+from shared.artifacts import Artifacts
+from shared.errors import Permanent, Unavailable
+from shared.health import health_server
+from shared.heartbeat import Heartbeat
+from shared.log import ExecutionLog
+from shared.log_shipping import LogShipper
+from shared.logs import LineMaker
+from shared.nats import Connection, broker_options, connect
+from shared.service import Stop
+from shared.tasks import cancel_and_wait, spawn
+from shared.topology import missing
+
+SERVICE = "executor"
+LOOK_SECONDS = 1.0
+"""Between two looks for signals that were missed."""
+
+_log = logging.getLogger(__name__)
+
+
+class Executor:
+    """The parts that live as long as the process."""
+
+    def __init__(self, settings: ExecutorSettings, client: Connection, stop: Stop) -> None:
+        js = client.jetstream()
+        self.settings = settings
+        self.client = client
+        self.gemini = Gemini(settings.gemini_api_key.get_secret_value(), settings.gemini_base_url)
+        self.heartbeat = Heartbeat(
+            js, service=SERVICE, instance=settings.instance, snapshot=self.snapshot
+        )
+        parts = Parts(
+            nc=client, artifacts=Artifacts(js), provider=self.gemini, times=settings.times
+        )
+        self.worker = Worker(
+            ExecutionLog(client),
+            parts,
+            Witness(js, self.heartbeat),
+            instance=settings.instance,
+            attempts=settings.max_attempts,
+        )
+        self.intake = Intake(client, settings.slots, self._start)
+        self._stop = stop
+
+    def _start(self, msg: Msg, lane: str) -> None:
+        self.worker.start(msg, lane, self.intake.free)
+
+    def snapshot(self) -> dict[str, Any]:
+        """What the heartbeat and /status say beside the general part."""
+        used = self.intake.used
+        metrics.SLOTS.labels("total").set(self.intake.slots)
+        metrics.SLOTS.labels("used").set(used)
+        return {
+            "state": "draining" if self._stop.is_set() else "ready",
+            "slots": {"total": self.intake.slots, "used": used},
+            "executions": self.worker.listing(),
+        }
+
+    def ready(self) -> tuple[bool, str]:
+        if self._stop.is_set():
+            return False, "draining"
+        return self.client.is_connected, "" if self.client.is_connected else "NATS is away"
+
+
+async def _every(seconds: float, what: Callable[[], Awaitable[None]]) -> None:
+    """Does `what` again and again; while NATS is away it is left out."""
+    while True:
+        await asyncio.sleep(seconds)
+        try:
+            await what()
+        except (Unavailable, nats.errors.Error) as error:
+            _log.warning("skipped: %s", error)
+
+
+@contextlib.asynccontextmanager
+async def _tasks(stop: Stop, *loops: Awaitable[None]) -> AsyncIterator[None]:
+    """Runs these for as long as the block; one that ends by itself ends the process."""
+    running = [spawn(_awaited(loop), name="executor loop") for loop in loops]
+    for task in running:
+        task.add_done_callback(lambda ended: None if ended.cancelled() else stop.fail("a loop ended"))
+    try:
+        yield
+    finally:
+        for task in running:
+            await cancel_and_wait(task)
+
+
+async def _awaited(loop: Awaitable[None]) -> None:
+    await loop
+
+
+@contextlib.asynccontextmanager
+async def _signals(settings: ExecutorSettings, worker: Worker, stop: Stop) -> AsyncIterator[None]:
+    broker = NatsBroker(**broker_options(settings.nats_url, f"{SERVICE} {settings.instance}", stop.fail))
+    subscribe(broker, worker)
+    await broker.start()
+    try:
+        yield
+    finally:
+        with contextlib.suppress(nats.errors.Error):  # it can not take leave of a server that is away
+            await broker.stop()
+
+
+async def main(settings: ExecutorSettings, stop: Stop, maker: LineMaker) -> None:
+    """Runs until `stop`, then hands back what it runs. Raises: Unavailable or Permanent, when it can not start."""
+    client = await connect(settings.nats_url, SERVICE, stop.fail)
+    who: dict[str, Any] = {"service": SERVICE, "instance": settings.instance}
+    try:
+        if absent := await missing(client):
+            raise Permanent(f"the topology was not created; missing: {', '.join(absent)}")
+        executor = Executor(settings, client, stop)
+        async with (
+            LogShipper(client, maker, **who),
+            executor.heartbeat,
+            health_server(
+                settings.http_host,
+                settings.http_port,
+                **who,
+                ready=executor.ready,
+                status=executor.heartbeat.current,
+            ),
+            _signals(settings, executor.worker, stop),
+            _tasks(
+                stop,
+                _every(settings.ack_wait_seconds / 5, executor.worker.extend),
+                _every(LOOK_SECONDS, executor.worker.look_for_missed),
+            ),
+        ):
+            async with _tasks(stop, executor.intake.run()):
+                await stop.wait()
+            await executor.worker.release_all(settings.shutdown_seconds)
+        await executor.gemini.aclose()
+    finally:
+        await client.close()

@@ -1,0 +1,66 @@
+"""What to do with a message that brings an execution: decided from its history and the evidence. Pure."""
+
+from dataclasses import dataclass
+from datetime import datetime
+from enum import StrEnum
+
+from shared.execution import ExecutionState, Status
+
+
+class Decision(StrEnum):
+    CLAIM = "claim"
+    """Nobody owns it: append `started`."""
+    TAKE_OVER = "take_over"
+    """Its owner is gone: append `started` with what the dead attempt had used."""
+    END_STOPPED = "end_stopped"
+    """A stop waits and nobody is there to obey: end it without calling a model."""
+    FAIL = "fail"
+    """Its attempts are used up."""
+    DONE = "done"
+    """It has ended: acknowledge."""
+    OURS = "ours"
+    """We run it already: only the message is newer."""
+    LATER = "later"
+    """Somebody else owns it, or may: give the message back with a delay."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Evidence:
+    """What the judge knows about the owner.
+
+    `heartbeats_unbroken` is for how many seconds the judge's own heartbeats were accepted without a gap: only then
+    is the owner's missing entry its own fault and not that of an outage. `owner_since` is when the owner's entry was
+    put; None when there is none.
+    """
+
+    heartbeats_unbroken: float | None
+    owner_since: datetime | None
+    owner_lists_it: bool
+
+
+def decide(
+    state: ExecutionState, instance: str, running_here: bool, evidence: Evidence | None, *, ttl: float, attempts: int
+) -> Decision:
+    """`ttl`: seconds after which a heartbeat's entry expires. `evidence` is None while it was not asked for."""
+    if state.ended:
+        return Decision.DONE
+    if running_here:
+        return Decision.OURS
+    if state.owner is not None and not _owner_gone(state, instance, evidence, ttl):
+        return Decision.LATER
+    if state.status is Status.STOPPING:
+        return Decision.END_STOPPED
+    if state.attempt >= attempts:
+        return Decision.FAIL
+    return Decision.CLAIM if state.owner is None else Decision.TAKE_OVER
+
+
+def _owner_gone(state: ExecutionState, instance: str, evidence: Evidence | None, ttl: float) -> bool:
+    if state.owner == instance:
+        return True  # a claim of ours that we dropped: nobody else can be running it
+    if evidence is None or evidence.heartbeats_unbroken is None or evidence.heartbeats_unbroken < ttl + 2:
+        return False
+    if evidence.owner_since is None:
+        return True
+    newer = state.claimed_at is not None and evidence.owner_since > state.claimed_at
+    return newer and not evidence.owner_lists_it

@@ -1,0 +1,182 @@
+"""Takes work from the lanes with exact concurrency: what is asked for and what runs never exceed the slots.
+
+A fetched message that waits without progress is redelivered and run twice, so nothing is fetched ahead. `now` always
+has long polls waiting; `later` gets, in rotation over its partitions, the slots that `now` leaves, at most four
+fifths of them, and keeps a small share even when `now` is busy.
+"""
+
+import asyncio
+import itertools
+import json
+import logging
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from nats.aio.client import Client
+from nats.aio.msg import Msg
+from nats.aio.subscription import Subscription
+from nats.errors import Error as NatsError
+
+from shared import subjects
+
+POLL_SECONDS = 5.0
+GRACE_SECONDS = 2.0
+"""After its expiry a poll of which nothing is heard any more is given up."""
+IDLE_SECONDS = 0.25
+"""Between two looks at empty `later` lanes."""
+NOW_WAITING = 16
+"""Long polls that wait on `now` at most: as many requests as can start in the same instant."""
+
+_log = logging.getLogger(__name__)
+
+
+@dataclass(slots=True)
+class _Poll:
+    left: int
+    deadline: float
+
+
+class Pull:
+    """Pull requests on one durable consumer, with account of every message that may still come."""
+
+    def __init__(self, nc: Client, lane: str, deliver: Callable[[Msg], None], freed: Callable[[], None]) -> None:
+        self._nc = nc
+        self._subject = f"$JS.API.CONSUMER.MSG.NEXT.{subjects.EXECUTIONS}.{subjects.lane_consumer(lane)}"
+        self._deliver = deliver
+        self._freed = freed
+        self._polls: dict[str, _Poll] = {}
+        self._ids = itertools.count(1)
+        self._inbox = nc.new_inbox()
+        self._subscription: Subscription | None = None
+
+    async def open(self) -> None:
+        self._subscription = await self._nc.subscribe(f"{self._inbox}.*", cb=self._hear)
+
+    async def close(self) -> None:
+        if self._subscription is not None and not self._nc.is_closed:
+            await self._subscription.unsubscribe()
+
+    @property
+    def outstanding(self) -> int:
+        """Messages that may still come."""
+        return sum(poll.left for poll in self._polls.values())
+
+    async def ask(self, count: int, *, wait: bool) -> None:
+        """Asks for up to `count` messages; with `wait` for some seconds, else for what is there now."""
+        key = str(next(self._ids))
+        request = {"batch": count, "expires": int(POLL_SECONDS * 1e9)} if wait else {"batch": count, "no_wait": True}
+        seconds = (POLL_SECONDS if wait else 0.0) + GRACE_SECONDS
+        self._polls[key] = _Poll(count, time.monotonic() + seconds)
+        await self._nc.publish(self._subject, json.dumps(request).encode(), reply=f"{self._inbox}.{key}")
+
+    def sweep(self) -> None:
+        """Gives up polls that the server has forgotten, as it does when the connection or its leader is lost."""
+        now = time.monotonic()
+        for key in [key for key, poll in self._polls.items() if poll.deadline < now]:
+            del self._polls[key]
+
+    async def _hear(self, msg: Msg) -> None:
+        status = (msg.headers or {}).get("Status")
+        if status is None:
+            self._count_off()
+            self._deliver(msg)
+        elif status != "100":
+            self._polls.pop(msg.subject.rpartition(".")[2], None)
+            self._freed()
+
+    def _count_off(self) -> None:
+        """A message does not name the poll that it answers; the server answers the oldest first."""
+        key = next(iter(self._polls), None)
+        if key is None:
+            return
+        self._polls[key].left -= 1
+        if self._polls[key].left <= 0:
+            del self._polls[key]
+
+
+class Intake:
+    """Runs until cancelled. `start` is called with a message for each slot taken; `free` gives a slot back."""
+
+    def __init__(self, nc: Client, slots: int, start: Callable[[Msg, str], None]) -> None:
+        self._nc = nc
+        self.slots = slots
+        self.running = {subjects.NOW: 0, "later": 0}
+        self.paused = False
+        self._start = start
+        self._changed = asyncio.Event()
+        self._now = Pull(nc, subjects.NOW, lambda msg: self._take(msg, subjects.NOW), self._changed.set)
+        self._later = [
+            Pull(nc, lane, lambda msg: self._take(msg, "later"), self._changed.set)
+            for lane in subjects.ALL_LANES
+            if lane != subjects.NOW
+        ]
+
+    def _take(self, msg: Msg, lane: str) -> None:
+        self.running[lane] += 1
+        self._start(msg, lane)
+        self._changed.set()
+
+    def free(self, lane: str) -> None:
+        """A slot of that lane is free again."""
+        self.running[lane] -= 1
+        self._changed.set()
+
+    @property
+    def used(self) -> int:
+        return sum(self.running.values())
+
+    async def run(self) -> None:
+        pulls = [self._now, *self._later]
+        for pull in pulls:
+            await pull.open()
+        try:
+            rotation = itertools.cycle(self._later)
+            while True:
+                try:
+                    await self._ask(rotation)
+                except NatsError as error:
+                    _log.warning("asking for work failed: %s", type(error).__name__)
+                await self._wait()
+        finally:
+            for pull in pulls:
+                await pull.close()
+
+    async def _wait(self) -> None:
+        try:
+            async with asyncio.timeout(IDLE_SECONDS):
+                await self._changed.wait()
+        except TimeoutError:
+            pass
+        self._changed.clear()
+
+    async def _ask(self, rotation: "itertools.cycle[Pull]") -> None:
+        for pull in (self._now, *self._later):
+            pull.sweep()
+        if self.paused:
+            return
+        for_now, for_later = shares(
+            self.slots,
+            now=self.running[subjects.NOW] + self._now.outstanding,
+            later=self.running["later"] + sum(pull.outstanding for pull in self._later),
+        )
+        waiting = min(for_now, NOW_WAITING - self._now.outstanding)
+        if waiting > 0:
+            await self._now.ask(waiting, wait=True)
+        for pull in itertools.islice(rotation, min(for_later, len(self._later))):
+            if pull.outstanding == 0:
+                await pull.ask(1, wait=False)
+
+
+def shares(slots: int, *, now: int, later: int) -> tuple[int, int]:
+    """How many more messages to ask for: (of `now`, of `later`). Pure.
+
+    `now` and `later` count what runs and what may still come. One slot in ten, at least one, is kept for `later`;
+    one in five, at least one, for `now`.
+    """
+    free = max(0, slots - now - later)
+    later_share = max(1, slots // 10) if slots > 1 else 0
+    later_cap = slots - max(1, slots // 5)
+    for_now = max(0, min(free, slots - later_share - now))
+    for_later = max(0, min(free, later_cap - later))
+    return for_now, for_later

@@ -1,0 +1,104 @@
+"""The guarded appends of one execution by its owner, one after the other, with the state that they lead to."""
+
+import asyncio
+from collections.abc import Callable, Mapping
+from datetime import UTC, datetime
+
+from shared.errors import Conflict, LekhikaError, Unavailable
+from shared.events import AnyEvent, Recorded
+from shared.execution import ExecutionState, Status, apply, fold
+from shared.ids import new_id
+from shared.log import ExecutionLog
+
+SPACING_SECONDS = 0.001
+"""Between two appends of one execution, so that somebody else's stop gets in between."""
+
+
+class Fenced(LekhikaError):
+    """The execution has another owner now, or has ended: touch neither it nor its message any more."""
+
+
+class StopSeen(LekhikaError):
+    """A stop was asked for; only its end may be appended now."""
+
+
+class Journal:
+    """Bound to one claim: (attempt, instance). Every other owner's event fences it."""
+
+    def __init__(self, log: ExecutionLog, state: ExecutionState, attempt: int, instance: str) -> None:
+        self._log = log
+        self._attempt = attempt
+        self._instance = instance
+        self._lock = asyncio.Lock()
+        self._next_at = 0.0
+        self.state = state
+        self.headers: Mapping[str, str] = {}
+        """Sent with every event: the trace context."""
+
+    async def claim(self, event: AnyEvent) -> None:
+        """The first append, which makes the execution ours.
+
+        Raises: Conflict, when somebody else was first: nothing is ours then.
+        """
+        seq = await self._log.append(self.state.id, event, self.state.last_seq, headers=self.headers)
+        self._advance(event, seq)
+
+    async def append(self, build: Callable[[ExecutionState], AnyEvent], *, while_stopping: bool = False) -> None:
+        """Appends what `build` makes of the newest state; builds anew when somebody else's event came between.
+
+        Goes on trying while NATS is away. Raises: Fenced; StopSeen, unless `while_stopping`.
+        """
+        async with self._lock:
+            while True:
+                self._check(while_stopping)
+                await self._space()
+                event = build(self.state)
+                try:
+                    seq = await self._persist(event)
+                except Conflict:
+                    await self.reload()
+                    continue
+                self._advance(event, seq)
+                return
+
+    async def _persist(self, event: AnyEvent) -> int:
+        message_id = new_id()
+        while True:
+            try:
+                return await self._log.append(
+                    self.state.id, event, self.state.last_seq, headers=self.headers, message_id=message_id
+                )
+            except Unavailable:
+                continue  # each try lasts seconds; whoever is cancelled leaves here
+
+    def _check(self, while_stopping: bool) -> None:
+        state = self.state
+        if state.ended or state.attempt != self._attempt or state.owner != self._instance:
+            raise Fenced(f"{state.id} is not ours any more")
+        if state.status is Status.STOPPING and not while_stopping:
+            raise StopSeen(f"{state.id} is being stopped")
+
+    async def _space(self) -> None:
+        wait = self._next_at - asyncio.get_running_loop().time()
+        if wait > 0:
+            await asyncio.sleep(wait)
+
+    def _advance(self, event: AnyEvent, seq: int) -> None:
+        # The server's time stamp is not in its acknowledgement; nobody but this run reads this state.
+        now = max(datetime.now(UTC), self.state.last_at)
+        own = Recorded(execution_id=self.state.id, event=event, seq=seq, time=now, after=self.state.last_seq)
+        self._take(apply(self.state, own))
+        self._next_at = asyncio.get_running_loop().time() + SPACING_SECONDS
+
+    async def reload(self) -> None:
+        """Takes in what others have appended. Raises: Unavailable."""
+        self._take(fold(await self._log.load(self.state.id, self.state.last_seq), self.state))
+
+    def offer(self, recorded: Recorded) -> None:
+        """Takes in an event heard elsewhere, if it is the next one."""
+        if recorded.after == self.state.last_seq:
+            self._take(apply(self.state, recorded))
+
+    def _take(self, state: ExecutionState | None) -> None:
+        if state is not None:
+            self.state = state

@@ -1,0 +1,20 @@
+"""Whether an execution has used more than it may. Pure."""
+
+from collections.abc import Iterable
+
+from shared.execution import ExecutionState
+from shared.usage import ModelUsage
+
+
+def exceeded(state: ExecutionState, open_usage: Iterable[ModelUsage], written: int) -> str | None:
+    """The limit that is reached, in words, or None.
+
+    `open_usage` is that of calls still open; `written` counts the characters of all nodes' texts, at least as many
+    bytes as which they take.
+    """
+    tokens = state.tokens.total + sum(usage.tokens.total for usage in open_usage)
+    if tokens > state.limits.tokens:
+        return f"limit of {state.limits.tokens:,} tokens reached"
+    if written > state.limits.output_bytes:
+        return f"limit of {state.limits.output_bytes:,} bytes of text reached"
+    return None

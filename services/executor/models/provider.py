@@ -1,0 +1,74 @@
+"""What the executor needs of a model provider. One provider a file beside this one."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+from shared.errors import LekhikaError
+from shared.usage import Tokens
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ModelRequest:
+    """One call. `output_schema` is JSON Schema; `max_tokens` counts thoughts too where the provider does."""
+
+    model: str
+    prompt: str
+    system: str | None = None
+    temperature: float | None = None
+    thinking: str | None = None
+    max_tokens: int | None = None
+    output_schema: dict[str, Any] | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Piece:
+    """What one chunk of a stream says. `tokens` is cumulative over the call."""
+
+    text: str = ""
+    tokens: Tokens | None = None
+    model: str | None = None
+    """The model that answers, which may not be the one asked."""
+    response_id: str | None = None
+    finish_reason: str | None = None
+    block_reason: str | None = None
+    """The prompt was blocked, and why."""
+
+
+class ModelError(LekhikaError):
+    """A call that gave no usable answer: a stable code and a text that tells the person what to do.
+
+    `retryable` says that the same call may succeed later, `delay` after how many seconds the provider said so.
+    `used` says that the provider may have begun to work although nothing came back.
+    """
+
+    def __init__(
+        self,
+        code: str,
+        message: str,
+        *,
+        retryable: bool = False,
+        delay: float | None = None,
+        used: bool = False,
+    ) -> None:
+        super().__init__(message)
+        self.code = code
+        self.message = message
+        self.retryable = retryable
+        self.delay = delay
+        self.used = used
+
+
+class Provider(Protocol):
+    name: str
+    """As in `gen_ai.provider.name`."""
+
+    async def stream(self, request: ModelRequest, sink: Callable[[Piece], None]) -> None:
+        """Runs one call to its end and gives every chunk to `sink`.
+
+        Awaits nothing but the network, so that cancelling the task that runs it closes the socket at once.
+        Raises: ModelError.
+        """
+        ...
+
+    async def aclose(self) -> None: ...

@@ -1,0 +1,341 @@
+"""One execution being run here: plans, begins nodes, and brings about exactly one ending."""
+
+import asyncio
+import logging
+from collections.abc import Coroutine, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from enum import StrEnum
+from typing import Any
+
+from nats.aio.client import Client
+from nats.errors import Error as NatsError
+
+from services.executor import planner
+from services.executor.call import Call
+from services.executor.journal import Fenced, Journal, StopSeen
+from services.executor.limits import exceeded
+from services.executor.models.provider import Provider
+from services.executor.nodes.context import CallTimes, NodeFailed
+from services.executor.nodes.for_each import close_items, open_items
+from services.executor.nodes.generate import run_generate
+from services.executor.nodes.template import run_template
+from shared import deltas, ending, subjects
+from shared import events as ev
+from shared.artifacts import INLINE_BYTES, Artifacts
+from shared.dependencies import dependencies
+from shared.execution import ExecutionState, NodeStatus, Status
+from shared.tasks import spawn
+
+_log = logging.getLogger(__name__)
+
+CLOSE_SECONDS = 2.0
+"""How long an aborted call may take to end before the end is written without waiting for it."""
+
+
+class Interrupt(StrEnum):
+    """Why a run ends before its workflow does. Later members outrank earlier ones."""
+
+    RELEASE = "release"
+    LIMIT = "limit"
+    STOP = "stop"
+    FENCED = "fenced"
+
+
+_RANK = list(Interrupt)
+
+
+class Outcome(StrEnum):
+    """What becomes of the message that brought the execution here."""
+
+    ENDED = "ended"
+    RELEASED = "released"
+    FENCED = "fenced"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Parts:
+    """What every run of this process shares."""
+
+    nc: Client
+    artifacts: Artifacts
+    provider: Provider
+    times: CallTimes
+
+
+class ExecutionRun:
+    """Runs a claimed execution. Implements `nodes.context.Run`."""
+
+    def __init__(self, parts: Parts, journal: Journal) -> None:
+        self.journal = journal
+        self.provider = parts.provider
+        self.artifacts = parts.artifacts
+        self.times = parts.times
+        self._nc = parts.nc
+        self._calls: dict[str, Call] = {}
+        self._tasks: dict[str, asyncio.Task[None]] = {}
+        self._values: dict[str, Any] = {}
+        self._written = 0
+        self._wake = asyncio.Event()
+        self._failures: list[Fenced | StopSeen | NodeFailed] = []
+        self._interrupt: Interrupt | None = None
+        self._limit: str | None = None
+        self._heard_at: datetime | None = None
+        self.ended_as: Status | None = None
+
+    # --- from outside ---------------------------------------------------------------------------------------------
+
+    def interrupt(self, why: Interrupt) -> None:
+        """Ends every open call at once and the run soon after. Not a coroutine: nothing may delay it."""
+        if self._interrupt is not None and _RANK.index(why) <= _RANK.index(self._interrupt):
+            return
+        self._interrupt = why
+        if why is Interrupt.STOP:
+            self._heard_at = datetime.now(UTC)
+        for call in self._calls.values():
+            call.abort()
+        self._wake.set()
+
+    def heard(self, recorded: ev.Recorded) -> None:
+        """An event of this execution that somebody else appended."""
+        self.journal.offer(recorded)
+        if isinstance(recorded.event, ev.StopRequested):
+            self.interrupt(Interrupt.STOP)
+        elif recorded.event.type in ev.TERMINAL_TYPES and self.ended_as is None:
+            self.interrupt(Interrupt.FENCED)
+
+    @property
+    def current_node(self) -> str | None:
+        return next(iter(self._tasks), None)
+
+    # --- what nodes see -------------------------------------------------------------------------------------------
+
+    def interrupted(self) -> bool:
+        return self._interrupt is not None
+
+    def opened(self, call: Call) -> None:
+        self._calls[call.node] = call
+
+    def finished(self, node: str, text: str, structured: bool) -> None:
+        self._calls.pop(node, None)
+        self._values[node] = planner.value_of(text, structured)
+        self._written += len(text)
+
+    def progressed(self) -> None:
+        if self._interrupt is not None:
+            return
+        open_usage = [usage for call in self._open(self.journal.state) for usage in call.usage]
+        open_text = sum(len(call.text) for call in self._calls.values())
+        self._limit = exceeded(self.journal.state, open_usage, self._written + open_text)
+        if self._limit is not None:
+            self.interrupt(Interrupt.LIMIT)
+
+    async def publish(self, delta: deltas.Delta) -> None:
+        try:
+            await self._nc.publish(subjects.deltas(self.journal.state.id), deltas.encode(delta))
+        except NatsError:
+            return  # a preview only: the log gets the whole text
+
+    # --- the run --------------------------------------------------------------------------------------------------
+
+    async def drive(self) -> Outcome:
+        """Runs to an end, a hand-back, or until somebody else's event ends it.
+
+        Raises: Permanent, when an artifact that the execution needs is gone.
+        """
+        timer = self._start_timer()
+        try:
+            program = await self._load()
+            return await self._loop(program)
+        except Fenced:
+            self.interrupt(Interrupt.FENCED)
+            return Outcome.FENCED
+        finally:
+            timer.cancel()
+            await self._quiet()
+
+    def _start_timer(self) -> asyncio.TimerHandle:
+        state = self.journal.state
+        spent = (datetime.now(UTC) - (state.started_at or state.last_at)).total_seconds()
+        left = max(0.0, state.limits.seconds - spent)
+        return asyncio.get_running_loop().call_later(left, self._out_of_time)
+
+    def _out_of_time(self) -> None:
+        self._limit = self._limit or f"limit of {self.journal.state.limits.seconds} seconds reached"
+        self.interrupt(Interrupt.LIMIT)
+
+    async def _load(self) -> planner.Program:
+        state = self.journal.state
+        body = await self.artifacts.get_body(state.body)
+        for node in state.nodes.values():
+            if node.status is NodeStatus.COMPLETED and node.output is not None and node.kind != "for_each":
+                self.finished(node.id, await self.artifacts.get_text(node.output), node.structured)
+        return planner.Program(workflow=body.workflow, inputs=body.input, waits_for=dependencies(body.workflow))
+
+    async def _loop(self, program: planner.Program) -> Outcome:
+        while True:
+            if self._interrupt is not None:
+                return await self._end_interrupted()
+            plan = planner.plan(program, self.journal.state, self._values, frozenset(self._tasks))
+            try:
+                if plan.output is not None:
+                    return await self._end_completed(plan.output)
+                if plan.error is not None:
+                    return await self._end_failed(plan.error)
+                self._begin(plan.steps)
+                await self._wake.wait()
+                self._wake.clear()
+                self._collect()
+            except StopSeen:
+                self.interrupt(Interrupt.STOP)
+            except NodeFailed as failure:
+                error = ev.ErrorInfo(code=failure.code, message=failure.message, node=failure.node)
+                if self._interrupt is None:
+                    return await self._end_failed(error)
+
+    def _begin(self, steps: Sequence[planner.Step]) -> None:
+        for step in steps:
+            task = spawn(self._node(step), name=f"node {step.node}")
+            self._tasks[step.node] = task
+            task.add_done_callback(lambda _: self._wake.set())
+        if len(self.journal.state.nodes) + len(self._tasks) > self.journal.state.limits.nodes:
+            self._limit = f"limit of {self.journal.state.limits.nodes} nodes reached"
+            self.interrupt(Interrupt.LIMIT)
+
+    async def _node(self, step: planner.Step) -> None:
+        try:
+            await _runner(self, step)
+        except (Fenced, StopSeen, NodeFailed) as error:
+            self._failures.append(error)
+        except Exception as error:  # noqa: BLE001 - a fault of ours ends this execution, not its neighbours
+            _log.exception("node failed unexpectedly", extra={"node": step.node})
+            message = f"The executor failed at this node ({type(error).__name__}). Its logs say more."
+            self._failures.append(NodeFailed(step.node, "internal_error", message))
+
+    def _collect(self) -> None:
+        """Raises: what a finished node ended with, the most serious first."""
+        for node, task in list(self._tasks.items()):
+            if task.done():
+                del self._tasks[node]
+        failures, self._failures = self._failures, []
+        for kind in (Fenced, StopSeen, NodeFailed):
+            for error in failures:
+                if isinstance(error, kind):
+                    raise error
+
+    # --- endings --------------------------------------------------------------------------------------------------
+
+    async def _end_completed(self, output: str) -> Outcome:
+        await self.journal.append(lambda state: ending.completed(state, output))
+        return self._ended()
+
+    async def _end_failed(self, error: ev.ErrorInfo) -> Outcome:
+        await self._quiet()
+        texts = await self._keep_texts()
+        try:
+            await self.journal.append(lambda state: ending.failed(state, error, self._open_calls(state, texts)))
+        except StopSeen:
+            self.interrupt(Interrupt.STOP)
+            return await self._end_interrupted()
+        return self._ended()
+
+    async def _end_interrupted(self) -> Outcome:
+        closed_at = await self._quiet()
+        match self._interrupt:
+            case Interrupt.FENCED | None:
+                return Outcome.FENCED
+            case Interrupt.RELEASE:
+                return await self._release()
+            case Interrupt.STOP | Interrupt.LIMIT:
+                return await self._end_stopped(closed_at)
+
+    async def _end_stopped(self, closed_at: datetime) -> Outcome:
+        texts = await self._keep_texts()
+        heard_at = self._heard_at or closed_at
+
+        def build(state: ExecutionState) -> ev.AnyEvent:
+            return ending.stopped(
+                state,
+                by="system:limit",
+                reason=self._limit,
+                at=heard_at,
+                heard_at=heard_at,
+                closed_at=closed_at,
+                open_calls=self._open_calls(state, texts),
+            )
+
+        if self._interrupt is Interrupt.STOP and self.journal.state.status is not Status.STOPPING:
+            await self.journal.reload()
+        await self.journal.append(build, while_stopping=True)
+        return self._ended()
+
+    async def _release(self) -> Outcome:
+        try:
+            await self.journal.append(
+                lambda state: ev.ExecutionReleased(
+                    attempt=state.attempt,
+                    instance=state.owner or "",
+                    reason=ev.ReleaseReason.SHUTDOWN,
+                    usage=tuple(usage for call in self._open(state) for usage in call.usage),
+                )
+            )
+        except StopSeen:
+            self.interrupt(Interrupt.STOP)
+            return await self._end_interrupted()
+        return Outcome.RELEASED
+
+    def _ended(self) -> Outcome:
+        self.ended_as = self.journal.state.status
+        return Outcome.ENDED
+
+    async def _quiet(self) -> datetime:
+        """Ends every call and node task; returns when the last socket was closed."""
+        for call in self._calls.values():
+            call.abort()
+        for call in self._calls.values():
+            await call.closed(CLOSE_SECONDS)
+        times = [call.closed_at for call in self._calls.values() if call.closed_at and call.aborted]
+        for task in self._tasks.values():
+            task.cancel()
+        if self._tasks:
+            await asyncio.wait(self._tasks.values())
+        self._tasks.clear()
+        return max(times, default=self._heard_at or datetime.now(UTC))
+
+    def _open(self, state: ExecutionState) -> list[Call]:
+        """Calls whose text and usage no event of the history has: a node task may end between append and answer."""
+        found = []
+        for call in self._calls.values():
+            node = state.nodes.get(call.node)
+            if node is not None and node.status is not NodeStatus.COMPLETED and node.attempts == call.node_attempt:
+                found.append(call)
+        return found
+
+    async def _keep_texts(self) -> dict[str, ev.TextRef]:
+        """The texts of the open calls, stored: together they must fit into one event."""
+        room = 2 * INLINE_BYTES // max(1, len(self._calls))
+        return {
+            call.node: await self.artifacts.put_text(self.journal.state.id, call.text, inline=room)
+            for call in self._calls.values()
+            if call.text
+        }
+
+    def _open_calls(self, state: ExecutionState, texts: Mapping[str, ev.TextRef]) -> list[ending.OpenCall]:
+        return [
+            ending.OpenCall(
+                node=call.node, node_attempt=call.node_attempt, text=texts.get(call.node), usage=call.usage
+            )
+            for call in self._open(state)
+        ]
+
+
+def _runner(run: ExecutionRun, step: planner.Step) -> Coroutine[Any, Any, None]:
+    match step:
+        case planner.CallModel():
+            return run_generate(run, step)
+        case planner.GiveText():
+            return run_template(run, step)
+        case planner.OpenItems():
+            return open_items(run, step)
+        case planner.CloseItems():
+            return close_items(run, step)

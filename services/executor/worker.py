@@ -1,0 +1,240 @@
+"""Everything that this executor runs: from a delivered message to its acknowledgement."""
+
+import asyncio
+import logging
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from typing import Any
+
+from nats.aio.msg import Msg
+from nats.errors import Error as NatsError
+
+from services.executor.claim import Decision, decide
+from services.executor.evidence import Witness
+from services.executor.journal import Fenced, Journal
+from services.executor.run import ExecutionRun, Interrupt, Outcome, Parts
+from shared import conventions as metrics
+from shared import ending, logs, subjects, telemetry
+from shared import events as ev
+from shared.errors import Conflict, Permanent, Unavailable
+from shared.execution import ExecutionState, fold
+from shared.log import ExecutionLog
+from shared.lost import lost_usage
+from shared.messages import from_delivery
+from shared.tasks import spawn
+
+LATER_SECONDS = 3.0
+"""After which a message is looked at again whose execution may have another owner."""
+
+_log = logging.getLogger(__name__)
+
+
+@dataclass(slots=True, kw_only=True)
+class Running:
+    """An execution from its claim to its end here."""
+
+    run: ExecutionRun
+    msg: Msg
+    since: datetime = field(default_factory=lambda: datetime.now(UTC))
+
+
+class Worker:
+    """Takes messages one by one, decides by the log, runs what it claims."""
+
+    def __init__(self, log: ExecutionLog, parts: Parts, witness: Witness, *, instance: str, attempts: int) -> None:
+        self._log = log
+        self._parts = parts
+        self._witness = witness
+        self._instance = instance
+        self._attempts = attempts
+        self._taken: dict[str, Msg] = {}
+        """Messages between delivery and claim: they too must be kept from being redelivered."""
+        self.running: dict[str, Running] = {}
+        self._handling: set[asyncio.Task[None]] = set()
+        self.draining = False
+
+    def start(self, msg: Msg, lane: str, done: Callable[[str], None]) -> None:
+        """Deals with one delivery in a task of its own; `done` is called with the lane at its end."""
+        task = spawn(self._handle(msg, lane), name="execution")
+        self._handling.add(task)
+        task.add_done_callback(self._handling.discard)
+        task.add_done_callback(lambda _: done(lane))
+
+    async def _handle(self, msg: Msg, lane: str) -> None:
+        """From the decision to the acknowledgement."""
+        execution_id = subjects.execution_of(msg.subject)
+        if self.draining:
+            await _settle(msg.nak())
+            return
+        self._taken[execution_id] = msg
+        with logs.bind_execution(execution_id), telemetry.process_span(msg.subject, msg.headers):
+            try:
+                await self._decide(execution_id, msg, lane)
+            except (Unavailable, NatsError) as error:
+                _log.warning("execution given back: %s", error)
+                await _settle(msg.nak(delay=LATER_SECONDS))
+            except Permanent as error:
+                _log.error("execution can not be read: %s", error)
+                await _settle(msg.nak(delay=60))
+            finally:
+                if self._taken.get(execution_id) is msg:
+                    del self._taken[execution_id]
+
+    async def _decide(self, execution_id: str, msg: Msg, lane: str) -> None:
+        state = await self._state(execution_id, msg)
+        while state is not None:
+            running_here = execution_id in self.running
+            evidence = None
+            if state.owner is not None and not state.ended and not running_here:
+                evidence = await self._witness.of(state)
+            decision = decide(
+                state,
+                self._instance,
+                running_here,
+                evidence,
+                ttl=self._witness.ttl,
+                attempts=self._attempts,
+            )
+            try:
+                await self._act(decision, state, msg, lane)
+            except Conflict:
+                state = fold(await self._log.load(execution_id))
+            else:
+                return
+        await _settle(msg.ack())  # its history is gone: pruned
+
+    async def _state(self, execution_id: str, msg: Msg) -> ExecutionState | None:
+        """For a first delivery the message itself is the newest history we know: the claim's guard tells if not."""
+        if msg.metadata.num_delivered == 1:
+            recorded = from_delivery(msg)
+            if isinstance(recorded.event, ev.ExecutionRequested):
+                return fold([recorded])
+        return fold(await self._log.load(execution_id))
+
+    async def _act(self, decision: Decision, state: ExecutionState, msg: Msg, lane: str) -> None:
+        """Raises: Conflict, when the history has moved on since the decision."""
+        match decision:
+            case Decision.DONE:
+                await _settle(msg.ack())
+            case Decision.OURS:
+                self.running[state.id].msg = msg
+            case Decision.LATER:
+                await _settle(msg.nak(delay=LATER_SECONDS))
+            case Decision.END_STOPPED:
+                await self._end_without_running(state, None)
+                await _settle(msg.ack())
+            case Decision.FAIL:
+                text = f"It was started {state.attempt} times and never finished. Start it again, or ask an operator."
+                await self._end_without_running(state, ev.ErrorInfo(code="attempts_exhausted", message=text))
+                await _settle(msg.ack())
+            case Decision.CLAIM | Decision.TAKE_OVER:
+                await self._run(state, msg, lane)
+
+    async def _end_without_running(self, state: ExecutionState, error: ev.ErrorInfo | None) -> None:
+        calls = await lost_usage(self._parts.nc, state)
+        event: ev.AnyEvent
+        if error is None:
+            event = ending.stopped(state, by="system", reason=None, at=datetime.now(UTC), open_calls=calls)
+        else:
+            event = ending.failed(state, error, calls)
+        await self._log.append(state.id, event, state.last_seq)
+        metrics.EXECUTIONS_ENDED.labels(event.type, state.kind.value).inc()
+
+    async def _run(self, state: ExecutionState, msg: Msg, lane: str) -> None:
+        attempt = state.attempt + 1
+        calls = await lost_usage(self._parts.nc, state)
+        lost = tuple(usage for call in calls for usage in call.usage)
+        journal = Journal(self._log, state, attempt, self._instance)
+        journal.headers = telemetry.inject({})
+        running = Running(run=ExecutionRun(self._parts, journal), msg=msg)
+        self.running[state.id] = running  # before the claim: a stop right after it must find it
+        try:
+            await journal.claim(ev.ExecutionStarted(attempt=attempt, instance=self._instance, lost=lost))
+            waited = (journal.state.last_at - state.requested_at).total_seconds()
+            metrics.QUEUE_WAIT.labels(lane).observe(max(0.0, waited))
+            outcome = await self._drive(running)
+        finally:
+            if self.running.get(state.id) is running:
+                del self.running[state.id]
+        await self._conclude(running, outcome)
+
+    async def _drive(self, running: Running) -> Outcome:
+        """Runs it; what it can not run at all ends it as failed."""
+        journal = running.run.journal
+        try:
+            try:
+                return await running.run.drive()
+            except Permanent as error:
+                info = ev.ErrorInfo(code="unreadable", message=str(error))
+                await journal.append(lambda state: ending.failed(state, info), while_stopping=True)
+        except Fenced:
+            return Outcome.FENCED
+        return Outcome.ENDED
+
+    async def _conclude(self, running: Running, outcome: Outcome) -> None:
+        match outcome:
+            case Outcome.ENDED:
+                await _settle(running.msg.ack())
+                _measure(running.run.journal.state)
+            case Outcome.RELEASED:
+                await _settle(running.msg.nak())
+            case Outcome.FENCED:
+                # the message is the next owner's: no word on it. An end of its own is acknowledged when redelivered
+                _log.warning("execution was taken from this executor")
+
+    # --- signals --------------------------------------------------------------------------------------------------
+
+    def heard(self, recorded: ev.Recorded) -> None:
+        """An event of somebody about an execution that may be running here."""
+        running = self.running.get(recorded.execution_id)
+        if running is not None:
+            running.run.heard(recorded)
+
+    async def look_for_missed(self) -> None:
+        """Asks the log for stops and ends that no signal told of. Raises: Unavailable."""
+        ids = list(self.running)
+        for start in range(0, len(ids), 100):
+            wanted = [
+                subjects.event_subject(execution_id, kind)
+                for execution_id in ids[start : start + 100]
+                for kind in ("stop_requested", *ev.TERMINAL_TYPES)
+            ]
+            for recorded in await self._log.latest(wanted):
+                self.heard(recorded)
+
+    async def extend(self) -> None:
+        """Tells the server that every taken message makes progress."""
+        for msg in [*self._taken.values(), *(running.msg for running in self.running.values())]:
+            await _settle(msg.in_progress())
+
+    async def release_all(self, seconds: float) -> None:
+        """Hands everything back, so that others go on at once; waits at most so long."""
+        self.draining = True
+        for running in list(self.running.values()):
+            running.run.interrupt(Interrupt.RELEASE)
+        if self._handling:
+            await asyncio.wait(set(self._handling), timeout=seconds)
+
+    def listing(self) -> list[dict[str, Any]]:
+        """For the heartbeat: id, node and since when."""
+        return [
+            {"id": key, "node": value.run.current_node, "since": value.since.isoformat()}
+            for key, value in self.running.items()
+        ]
+
+
+async def _settle(answer: Any) -> None:
+    """Sends an ack, nak or in_progress; without a connection the server will redeliver, which is harmless."""
+    try:
+        await answer
+    except NatsError as error:
+        _log.debug("no word to the queue: %s", type(error).__name__)
+
+
+def _measure(state: ExecutionState) -> None:
+    metrics.EXECUTIONS_ENDED.labels(state.status.value, state.kind.value).inc()
+    stop = state.stop
+    if stop is not None and stop.heard_at is not None and stop.closed_at is not None:
+        metrics.STOP_SECONDS.labels("heard").observe(max(0.0, (stop.heard_at - stop.at).total_seconds()))
+        metrics.STOP_SECONDS.labels("closed").observe(max(0.0, (stop.closed_at - stop.at).total_seconds()))

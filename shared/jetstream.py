@@ -1,0 +1,55 @@
+"""Requests to JetStream that the client library has no call for."""
+
+import json
+from collections.abc import AsyncIterator, Mapping
+from typing import Any
+
+from nats.aio.client import Client
+from nats.aio.msg import Msg
+from nats.errors import ConnectionClosedError, NoRespondersError, OutboundBufferLimitError
+from nats.errors import TimeoutError as NatsTimeoutError
+
+from shared.errors import Unavailable
+
+ANSWER_SECONDS = 3.0
+NOT_FOUND = 10037
+"""Error code of a message get that finds nothing."""
+
+_SILENT = (NatsTimeoutError, NoRespondersError, ConnectionClosedError, OutboundBufferLimitError)
+
+
+async def api(nc: Client, subject: str, body: Mapping[str, Any], seconds: float = ANSWER_SECONDS) -> dict[str, Any]:
+    """The answer of `$JS.API.<subject>`, errors of the server included as its `error`.
+
+    Raises: Unavailable, when it does not answer.
+    """
+    try:
+        answer = await nc.request(f"$JS.API.{subject}", json.dumps(body).encode(), timeout=seconds)
+    except _SILENT as error:
+        raise Unavailable(f"JetStream does not answer {subject.split('.')[0]}: {type(error).__name__}") from error
+    parsed: dict[str, Any] = json.loads(answer.data)
+    return parsed
+
+
+async def direct_get(nc: Client, stream: str, request: Mapping[str, Any]) -> AsyncIterator[Msg]:
+    """Messages of a batched direct get, up to the server's end mark. A follower may answer, and lag.
+
+    Raises: Unavailable.
+    """
+    inbox = nc.new_inbox()
+    subscription = await nc.subscribe(inbox)
+    try:
+        await nc.publish(f"$JS.API.DIRECT.GET.{stream}", json.dumps(request).encode(), reply=inbox)
+        while True:
+            msg = await subscription.next_msg(timeout=ANSWER_SECONDS)
+            status = (msg.headers or {}).get("Status")
+            if status in ("204", "404"):
+                return
+            if status is not None:
+                raise Unavailable(f"reading {stream} was answered {status}")
+            yield msg
+    except _SILENT as error:
+        raise Unavailable(f"reading {stream} was not answered") from error
+    finally:
+        if not nc.is_closed:
+            await subscription.unsubscribe()

@@ -1,0 +1,157 @@
+"""Connections to NATS, all with the same options: endless reconnects, quick notice of a dead link, every change logged.
+
+A *closed* connection never comes back (an oversized message or a server that refuses the client does that), so it ends
+the process; a supervisor starts a new one.
+"""
+
+import asyncio
+import logging
+import os
+import random
+import signal
+import time
+from collections.abc import Callable, Coroutine
+from typing import Any
+
+from nats.aio.client import Client
+from nats.errors import Error
+from pydantic import SecretStr
+
+from shared.errors import Permanent, Unavailable
+from shared.tasks import spawn
+
+FIRST_CONNECT_SECONDS = 15.0
+PING_SECONDS = 5
+"""With two pings outstanding, a half-open link is noticed within 15 s."""
+PENDING_BYTES = 2 * 1024 * 1024
+"""What is published while disconnected waits in this buffer and is sent late; beyond it, publishing raises."""
+
+OnClosed = Callable[[str], None]
+"""Called with the reason, once."""
+
+_log = logging.getLogger(__name__)
+
+
+class Connection(Client):
+    """A client that knows whether it was closed on purpose."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.closing = False
+
+    async def close(self) -> None:
+        self.closing = True
+        await super().close()
+
+    async def drain(self) -> None:
+        self.closing = True
+        await super().drain()
+
+
+def end_process(reason: str) -> None:
+    """Asks this very process to shut down in the ordinary way."""
+    os.kill(os.getpid(), signal.SIGTERM)
+
+
+async def connect(url: str | SecretStr, name: str, on_closed: OnClosed = end_process) -> Connection:
+    """A connected client; `url` may list several servers, separated by commas.
+
+    `on_closed` hears only of a close that nobody here asked for.
+    Raises: Unavailable, when no server takes the client within 15 s; Permanent, when the URL makes no sense.
+    """
+    client = Connection()
+    reporter = _Reporter(name, on_closed, closing=lambda: client.closing)
+    attempt = spawn(client.connect(**_options(url, name, reporter)), name="NATS connect")
+    try:
+        await asyncio.wait([attempt], timeout=FIRST_CONNECT_SECONDS)
+    finally:
+        await _end(attempt)
+    if attempt.cancelled():
+        await client.close()
+        why = f": {client.last_error}" if client.last_error else ""
+        raise Unavailable(f"no connection to NATS within {FIRST_CONNECT_SECONDS:.0f} s{why}")
+    try:
+        attempt.result()
+    except Error as error:
+        raise Permanent(str(error)) from None
+    return client
+
+
+async def _end(attempt: asyncio.Task[None]) -> None:
+    # On Python 3.11 `wait_for`, which the client connects with, can lose a cancellation that arrives just as a
+    # connection is refused; the client then goes on trying. Hence again, until it takes effect.
+    while not attempt.done():
+        attempt.cancel()
+        await asyncio.wait([attempt], timeout=0.1)
+
+
+def broker_options(url: str | SecretStr, name: str, on_closed: OnClosed) -> dict[str, Any]:
+    """Keyword arguments for FastStream's `NatsBroker`.
+
+    `on_closed` is also called when the broker is stopped: give one that does no harm then, such as `Stop.fail`.
+    FastStream's tracing and metrics middlewares cost 170 microseconds a message and name spans and labels by full
+    subjects, ids included; use `telemetry.process_span` in handlers instead.
+    """
+    return {
+        **_options(url, name, _Reporter(name, on_closed, closing=lambda: False)),
+        "logger": logging.getLogger("faststream"),
+        "log_level": logging.DEBUG,  # two lines for every message else; failures are logged as errors anyway
+    }
+
+
+def _options(url: str | SecretStr, name: str, reporter: "_Reporter") -> dict[str, Any]:
+    text = url.get_secret_value() if isinstance(url, SecretStr) else url
+    return {
+        "servers": [server.strip() for server in text.split(",")],
+        "name": name,
+        "allow_reconnect": True,
+        "max_reconnect_attempts": -1,
+        "connect_timeout": 2,
+        # Differs between processes, so that they do not all come at once.
+        "reconnect_time_wait": random.uniform(0.1, 0.5),  # noqa: S311 - no secret
+        "ping_interval": PING_SECONDS,
+        "max_outstanding_pings": 2,
+        "pending_size": PENDING_BYTES,
+        "drain_timeout": 5,
+        **reporter.callbacks(),
+    }
+
+
+class _Reporter:
+    """Logs changes of a connection. Of the errors in one outage only the first of each text is logged."""
+
+    def __init__(self, name: str, on_closed: OnClosed, closing: Callable[[], bool]) -> None:
+        self._name = name
+        self._on_closed = on_closed
+        self._closing = closing
+        self._lost_at: float | None = None
+        self._seen: set[str] = set()
+
+    def callbacks(self) -> dict[str, Callable[..., Coroutine[Any, Any, None]]]:
+        return {
+            "error_cb": self._error,
+            "disconnected_cb": self._disconnected,
+            "reconnected_cb": self._reconnected,
+            "closed_cb": self._closed,
+        }
+
+    async def _error(self, error: Exception) -> None:
+        text = f"{type(error).__name__}: {error}"
+        if text not in self._seen:
+            self._seen.add(text)
+            _log.warning("NATS %s: %s", self._name, text)
+
+    async def _disconnected(self) -> None:
+        if self._lost_at is None and not self._closing():
+            self._lost_at = time.monotonic()
+            _log.warning("NATS %s: disconnected", self._name)
+
+    async def _reconnected(self) -> None:
+        seconds = time.monotonic() - self._lost_at if self._lost_at is not None else 0.0
+        self._lost_at = None
+        self._seen.clear()
+        _log.info("NATS %s: connected again after %.1f s", self._name, seconds)
+
+    async def _closed(self) -> None:
+        if not self._closing():
+            self._on_closed("the connection to NATS was closed")

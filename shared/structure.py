@@ -1,0 +1,149 @@
+"""From a definition as somebody wrote it to an `Engine`, or to plain words about its form. Pure."""
+
+import json
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from pydantic import BaseModel, ValidationError
+
+from shared import json_values
+from shared.findings import InvalidDefinition, Problem, did_you_mean, quoted
+from shared.workflow import (
+    ENGINE_ID_PATTERN,
+    ID_PATTERN,
+    Engine,
+    ForEachNode,
+    GenerateNode,
+    GenerateTask,
+    Input,
+    Limits,
+    TemplateNode,
+    TemplateTask,
+)
+
+MAX_BYTES = 256 * 1024
+"""Of a definition as JSON."""
+
+_NODES: Mapping[str, type[BaseModel]] = {"generate": GenerateNode, "for_each": ForEachNode, "template": TemplateNode}
+_TASKS: Mapping[str, type[BaseModel]] = {"generate": GenerateTask, "template": TemplateTask}
+_IDS = {
+    ID_PATTERN: "must be lower-case letters, digits and underscores, a letter first, at most 64 characters",
+    ENGINE_ID_PATTERN: "must be lower-case letters, digits and hyphens, no hyphen first, at most 64 characters",
+}
+_WORDS = {
+    "missing": "is missing",
+    "string_type": "must be a text",
+    "bool_type": "must be true or false",
+    "int_type": "must be a whole number",
+    "int_from_float": "must be a whole number",
+    "float_type": "must be a number",
+    "finite_number": "must be a finite number",
+    "list_type": "must be a list",
+    "tuple_type": "must be a list",
+    "dict_type": "must be an object",
+    "model_type": "must be an object",
+    "model_attributes_type": "must be an object",
+    "string_too_short": "must not be empty",
+    "string_too_long": "must have at most {max_length:,} characters",
+    "too_short": "must have at least one entry",
+    "too_long": "must have at most {max_length:,} entries",
+    "greater_than": "must be more than {gt:g}",
+    "greater_than_equal": "must be at least {ge:g}",
+    "less_than": "must be less than {lt:g}",
+    "less_than_equal": "must be at most {le:g}",
+    "literal_error": "must be one of {expected}",
+}
+
+
+def read(definition: object) -> Engine:
+    """Raises: InvalidDefinition, with every fault of the form."""
+    fault = json_values.fault(definition, MAX_BYTES)
+    if fault is not None:
+        raise InvalidDefinition([Problem(None, fault[0] or "definition", fault[1])])
+    if not isinstance(definition, dict):
+        raise InvalidDefinition([Problem(None, "definition", "must be an object")])
+    text = json.dumps(definition, ensure_ascii=False).encode()
+    if len(text) > MAX_BYTES:
+        raise InvalidDefinition([Problem(None, "definition", f"is larger than {MAX_BYTES // 1024} KiB")])
+    try:
+        return Engine.model_validate_json(text, strict=True)
+    except ValidationError as error:
+        raise InvalidDefinition(_problems(definition, error)) from None
+
+
+def _problems(definition: Mapping[str, Any], error: ValidationError) -> list[Problem]:
+    found: dict[tuple[str, str], Problem] = {}
+    for fault in error.errors(include_url=False):
+        where = _plain(fault["loc"])
+        node = _node_id(definition, where)
+        path = [node, *where[2:]] if node is not None else list(where[1:])
+        field = ".".join(str(part) for part in (where[0], *path)) if where else "definition"
+        detail = _detail(definition, where, fault)
+        found.setdefault((field, detail), Problem(node, field, detail))
+    return list(found.values())
+
+
+def _plain(loc: Sequence[int | str]) -> tuple[int | str, ...]:
+    """A place without the marks that pydantic puts into it: which kind was tried, which form, that it is a key."""
+    place = list(loc)
+    if place[:1] == ["nodes"] and len(place) > 2:
+        kind = place.pop(2)
+        if kind == "for_each" and len(place) > 3 and place[2] == "node":
+            place.pop(3)
+    if place[:1] == ["inputs"] and len(place) > 3 and place[2] == "default":
+        del place[3:]
+    return tuple(part for part in place if part != "[key]")
+
+
+def _node_id(definition: Mapping[str, Any], where: Sequence[int | str]) -> str | None:
+    if len(where) < 2 or where[0] != "nodes" or not isinstance(where[1], int):
+        return None
+    node = definition["nodes"][where[1]]
+    name = node.get("id") if isinstance(node, dict) else None
+    return name if isinstance(name, str) and name else None
+
+
+def _detail(definition: Mapping[str, Any], where: Sequence[int | str], fault: Any) -> str:
+    given, context = fault["input"], fault.get("ctx", {})
+    match fault["type"]:
+        case "extra_forbidden":
+            return f"is not a field that is known here{did_you_mean(str(where[-1]), _fields(definition, where))}"
+        case "union_tag_not_found":
+            return f"needs a kind: one of {', '.join(_kinds(where))}"
+        case "union_tag_invalid":
+            kind = str(context.get("tag", ""))
+            known = _kinds(where)
+            return f"there is no kind {quoted(kind)}, only {', '.join(known)}{did_you_mean(kind, known)}"
+        case "string_pattern_mismatch":
+            return _IDS.get(str(context.get("pattern")), "is not written as it must be")
+        case "literal_error" if isinstance(given, str):
+            return _words(fault["type"], context) + did_you_mean(given, str(context["expected"]).split("'")[1::2])
+        case _ if where[-1:] == ("default",):
+            return "must be a text, a number or a list of texts"
+        case kind if kind in _WORDS:
+            return _words(kind, context)
+        case _:
+            return str(fault["msg"])
+
+
+def _words(kind: str, context: Mapping[str, Any]) -> str:
+    return _WORDS[kind].format(**context)
+
+
+def _kinds(where: Sequence[int | str]) -> list[str]:
+    return list(_NODES if len(where) == 2 else _TASKS)
+
+
+def _fields(definition: Mapping[str, Any], where: Sequence[int | str]) -> list[str]:
+    """Names of the fields that the object around this place may have."""
+    model: type[BaseModel] = Engine
+    if where[0] == "nodes" and len(where) > 2 and isinstance(where[1], int):
+        node = definition["nodes"][where[1]]
+        model = _NODES[node["kind"]]
+        if len(where) > 3 and where[2] == "node":
+            model = _TASKS[node["node"]["kind"]]
+    elif where[0] == "inputs" and len(where) > 2:
+        model = Input
+    elif where[0] == "limits" and len(where) > 1:
+        model = Limits
+    return [field.alias or name for name, field in model.model_fields.items()]

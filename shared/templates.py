@@ -1,0 +1,77 @@
+"""Templates: sandboxed Jinja2 over inputs and finished nodes. Pure."""
+
+import functools
+import re
+from collections.abc import Mapping
+from typing import Any
+
+from jinja2 import StrictUndefined, Template, TemplateError, Undefined, meta
+from jinja2.sandbox import ImmutableSandboxedEnvironment
+
+from shared.errors import Permanent
+
+MAX_RENDERED = 16_000_000
+"""Characters that one template may give."""
+
+
+class TemplateProblem(Permanent):
+    """A template can not be parsed, names what does not exist, or failed while rendering."""
+
+
+_TEXT = ImmutableSandboxedEnvironment(undefined=StrictUndefined, autoescape=False, keep_trailing_newline=True)
+_EXPRESSION = re.compile(r"^\s*\{\{(?P<expression>.+)\}\}\s*$", re.DOTALL)
+
+
+@functools.lru_cache(maxsize=2048)
+def names_in(source: str) -> frozenset[str]:
+    """The free names of a template.
+
+    Raises: TemplateProblem, with the line, when it can not be parsed.
+    """
+    try:
+        return frozenset(meta.find_undeclared_variables(_TEXT.parse(source)) - set(_TEXT.globals))
+    except TemplateError as error:
+        line = getattr(error, "lineno", None)
+        raise TemplateProblem(f"line {line}: {error}" if line else str(error)) from None
+
+
+@functools.lru_cache(maxsize=512)
+def _compiled(source: str) -> Template:
+    return _TEXT.from_string(source)
+
+
+def render(source: str, values: Mapping[str, Any]) -> str:
+    """The text that a template gives for these values.
+
+    Raises: TemplateProblem, when a name or attribute is missing, the sandbox refuses, or it grows too large.
+    """
+    pieces: list[str] = []
+    size = 0
+    try:
+        for piece in _compiled(source).generate(**values):
+            size += len(piece)
+            if size > MAX_RENDERED:
+                raise TemplateProblem(f"the text grows over {MAX_RENDERED:,} characters")
+            pieces.append(piece)
+    except TemplateProblem:
+        raise
+    except Exception as error:  # noqa: BLE001 - a template is somebody's program: what it raises is its fault
+        raise TemplateProblem(f"{type(error).__name__}: {error}") from None
+    return "".join(pieces)
+
+
+def evaluate(source: str, values: Mapping[str, Any]) -> object:
+    """The value, not the text, of one expression in `{{ }}`, such as `{{ outline.parts }}`.
+
+    Raises: TemplateProblem, as `render`, and when `source` is not one expression.
+    """
+    match = _EXPRESSION.match(source)
+    if match is None:
+        raise TemplateProblem("give one expression in {{ }}, such as {{ outline.parts }}")
+    try:
+        value = _TEXT.compile_expression(match["expression"], undefined_to_none=False)(**values)
+    except Exception as error:  # noqa: BLE001 - as above
+        raise TemplateProblem(f"{type(error).__name__}: {error}") from None
+    if isinstance(value, Undefined):
+        raise TemplateProblem(f"{match['expression'].strip()} does not exist")
+    return value

@@ -1,0 +1,117 @@
+"""Token counts: what they mean, and how they add up.
+
+Unknown is not zero: a count says how certain it is, and a sum is as certain as its weakest part.
+"""
+
+from collections.abc import Iterable
+from enum import StrEnum
+
+from pydantic import BaseModel, ConfigDict, NonNegativeInt, computed_field
+
+
+class Certainty(StrEnum):
+    """How a count was come by, from strongest to weakest."""
+
+    MEASURED = "measured"
+    ESTIMATED = "estimated"
+    UNKNOWN = "unknown"
+
+
+_WEAKNESS = {Certainty.MEASURED: 0, Certainty.ESTIMATED: 1, Certainty.UNKNOWN: 2}
+
+
+def weakest(certainties: Iterable[Certainty]) -> Certainty:
+    """The least certain one; of nothing, `measured`."""
+    return max(certainties, key=_WEAKNESS.__getitem__, default=Certainty.MEASURED)
+
+
+class Tier(StrEnum):
+    """How a model is paid for by the person who runs it."""
+
+    INCLUDED = "included"
+    PAYG = "payg"
+
+
+class Kind(StrEnum):
+    """What tiers the models of an execution have; `none` when it calls no model."""
+
+    INCLUDED = "included"
+    PAYG = "payg"
+    MIXED = "mixed"
+    NONE = "none"
+
+
+def kind_of(tiers: Iterable[Tier]) -> Kind:
+    """The kind of an execution whose models have these tiers."""
+    found = set(tiers)
+    if not found:
+        return Kind.NONE
+    if len(found) > 1:
+        return Kind.MIXED
+    return Kind.INCLUDED if Tier.INCLUDED in found else Kind.PAYG
+
+
+class Tokens(BaseModel):
+    """Token counts. `input` includes `cached`; `total` = input + output + thoughts + tool."""
+
+    model_config = ConfigDict(frozen=True, extra="ignore")
+
+    input: NonNegativeInt = 0
+    cached: NonNegativeInt = 0
+    output: NonNegativeInt = 0
+    thoughts: NonNegativeInt = 0
+    tool: NonNegativeInt = 0
+    certainty: Certainty = Certainty.MEASURED
+
+    @computed_field  # type: ignore[prop-decorator]
+    @property
+    def total(self) -> int:
+        return self.input + self.output + self.thoughts + self.tool
+
+    def __add__(self, other: "Tokens") -> "Tokens":
+        return Tokens(
+            input=self.input + other.input,
+            cached=self.cached + other.cached,
+            output=self.output + other.output,
+            thoughts=self.thoughts + other.thoughts,
+            tool=self.tool + other.tool,
+            certainty=weakest((self.certainty, other.certainty)),
+        )
+
+
+def total_tokens(parts: Iterable[Tokens]) -> Tokens:
+    """The sum; of nothing, zero measured tokens."""
+    total = Tokens()
+    for part in parts:
+        total = total + part
+    return total
+
+
+class ModelUsage(BaseModel):
+    """What `calls` calls used that were answered by `model` (the answer's modelVersion).
+
+    One item per (model, tier, certainty). `tokens.certainty` is that certainty. `long_context` tells that the
+    prompt was over the threshold above which some models have other prices.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="ignore")
+
+    model: str
+    tier: Tier
+    tokens: Tokens
+    calls: NonNegativeInt = 1
+    long_context: bool = False
+
+
+def merge_usage(parts: Iterable[ModelUsage]) -> tuple[ModelUsage, ...]:
+    """Usage summed per (model, tier, certainty, long_context), in a stable order."""
+    sums: dict[tuple[str, str, str, bool], ModelUsage] = {}
+    for part in parts:
+        key = (part.model, part.tier.value, part.tokens.certainty.value, part.long_context)
+        seen = sums.get(key)
+        sums[key] = (
+            part
+            if seen is None
+            else seen.model_copy(update={"tokens": seen.tokens + part.tokens, "calls": seen.calls + part.calls})
+        )
+    return tuple(sums[key] for key in sorted(sums))
