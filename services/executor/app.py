@@ -45,12 +45,8 @@ class Executor:
         self.settings = settings
         self.client = client
         self.gemini = Gemini(settings.gemini_api_key.get_secret_value(), settings.gemini_base_url)
-        self.heartbeat = Heartbeat(
-            js, service=SERVICE, instance=settings.instance, snapshot=self.snapshot
-        )
-        parts = Parts(
-            nc=client, artifacts=Artifacts(js), provider=self.gemini, times=settings.times
-        )
+        self.heartbeat = Heartbeat(js, service=SERVICE, instance=settings.instance, snapshot=self.snapshot)
+        parts = Parts(nc=client, artifacts=Artifacts(js), provider=self.gemini, times=settings.times)
         self.worker = Worker(
             ExecutionLog(client),
             parts,

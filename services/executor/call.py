@@ -13,6 +13,8 @@ from shared.ending import estimated, unknown_usage
 from shared.tasks import spawn
 from shared.usage import ModelUsage, Tier, Tokens
 
+READ_TURNS = 3
+"""Of the event loop, from bytes in the socket to a chunk in the call."""
 LONG_CONTEXT_TOKENS = 200_000
 """Prompts above it have other prices at some models."""
 
@@ -23,7 +25,9 @@ class Call:
     (Cancelled while publishing or querying, the SDK leaves the socket open until garbage collection.)
     """
 
-    def __init__(self, provider: Provider, request: ModelRequest, tier: Tier, node: str, node_attempt: int) -> None:
+    def __init__(
+        self, provider: Provider, request: ModelRequest, tier: Tier, node: str, node_attempt: int
+    ) -> None:
         self.request = request
         self.node = node
         self.node_attempt = node_attempt
@@ -51,6 +55,8 @@ class Call:
                     self._describe(span)
         except ModelError as error:
             self.error = error
+        else:
+            self.aborted = False  # it came to its end before it could be aborted
         finally:
             self.closed_at = datetime.now(UTC)
             self._arrived.set()
@@ -81,9 +87,18 @@ class Call:
         self._arrived.set()
 
     def abort(self) -> None:
-        """Ends the call now; returns at once. Its socket is closed within a loop turn."""
-        if self._task is not None and not self._task.done():
+        """Ends the call; returns at once. Its socket is closed a few turns of the loop later.
+
+        These turns take in what has already arrived here: the provider has counted it, so we do too.
+        """
+        if self._task is not None and not self.aborted:
             self.aborted = True
+            self._turn(READ_TURNS)
+
+    def _turn(self, left: int) -> None:
+        if left:
+            asyncio.get_running_loop().call_soon(self._turn, left - 1)
+        elif self._task is not None:
             self._task.cancel()
 
     async def closed(self, seconds: float) -> bool:

@@ -39,7 +39,13 @@ class Evidence:
 
 
 def decide(
-    state: ExecutionState, instance: str, running_here: bool, evidence: Evidence | None, *, ttl: float, attempts: int
+    state: ExecutionState,
+    instance: str,
+    running_here: bool,
+    evidence: Evidence | None,
+    *,
+    ttl: float,
+    attempts: int,
 ) -> Decision:
     """`ttl`: seconds after which a heartbeat's entry expires. `evidence` is None while it was not asked for."""
     if state.ended:

@@ -40,7 +40,9 @@ class _Poll:
 class Pull:
     """Pull requests on one durable consumer, with account of every message that may still come."""
 
-    def __init__(self, nc: Client, lane: str, deliver: Callable[[Msg], None], freed: Callable[[], None]) -> None:
+    def __init__(
+        self, nc: Client, lane: str, deliver: Callable[[Msg], None], freed: Callable[[], None]
+    ) -> None:
         self._nc = nc
         self._subject = f"$JS.API.CONSUMER.MSG.NEXT.{subjects.EXECUTIONS}.{subjects.lane_consumer(lane)}"
         self._deliver = deliver
@@ -65,7 +67,11 @@ class Pull:
     async def ask(self, count: int, *, wait: bool) -> None:
         """Asks for up to `count` messages; with `wait` for some seconds, else for what is there now."""
         key = str(next(self._ids))
-        request = {"batch": count, "expires": int(POLL_SECONDS * 1e9)} if wait else {"batch": count, "no_wait": True}
+        request = (
+            {"batch": count, "expires": int(POLL_SECONDS * 1e9)}
+            if wait
+            else {"batch": count, "no_wait": True}
+        )
         seconds = (POLL_SECONDS if wait else 0.0) + GRACE_SECONDS
         self._polls[key] = _Poll(count, time.monotonic() + seconds)
         await self._nc.publish(self._subject, json.dumps(request).encode(), reply=f"{self._inbox}.{key}")

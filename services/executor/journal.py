@@ -43,7 +43,9 @@ class Journal:
         seq = await self._log.append(self.state.id, event, self.state.last_seq, headers=self.headers)
         self._advance(event, seq)
 
-    async def append(self, build: Callable[[ExecutionState], AnyEvent], *, while_stopping: bool = False) -> None:
+    async def append(
+        self, build: Callable[[ExecutionState], AnyEvent], *, while_stopping: bool = False
+    ) -> None:
         """Appends what `build` makes of the newest state; builds anew when somebody else's event came between.
 
         Goes on trying while NATS is away. Raises: Fenced; StopSeen, unless `while_stopping`.

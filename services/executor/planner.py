@@ -139,7 +139,9 @@ def _next_attempt(state: ExecutionState, node_id: str) -> int:
     return node.attempts + 1 if node else 1
 
 
-def _task(node_id: str, node_attempt: int, task: GenerateTask | TemplateTask, scope: Mapping[str, Any]) -> Step:
+def _task(
+    node_id: str, node_attempt: int, task: GenerateTask | TemplateTask, scope: Mapping[str, Any]
+) -> Step:
     try:
         if isinstance(task, TemplateTask):
             return GiveText(node=node_id, node_attempt=node_attempt, text=render(task.template, scope))

@@ -170,7 +170,9 @@ class ExecutionRun:
         for node in state.nodes.values():
             if node.status is NodeStatus.COMPLETED and node.output is not None and node.kind != "for_each":
                 self.finished(node.id, await self.artifacts.get_text(node.output), node.structured)
-        return planner.Program(workflow=body.workflow, inputs=body.input, waits_for=dependencies(body.workflow))
+        return planner.Program(
+            workflow=body.workflow, inputs=body.input, waits_for=dependencies(body.workflow)
+        )
 
     async def _loop(self, program: planner.Program) -> Outcome:
         while True:
@@ -233,7 +235,9 @@ class ExecutionRun:
         await self._quiet()
         texts = await self._keep_texts()
         try:
-            await self.journal.append(lambda state: ending.failed(state, error, self._open_calls(state, texts)))
+            await self.journal.append(
+                lambda state: ending.failed(state, error, self._open_calls(state, texts))
+            )
         except StopSeen:
             self.interrupt(Interrupt.STOP)
             return await self._end_interrupted()
@@ -307,7 +311,11 @@ class ExecutionRun:
         found = []
         for call in self._calls.values():
             node = state.nodes.get(call.node)
-            if node is not None and node.status is not NodeStatus.COMPLETED and node.attempts == call.node_attempt:
+            if (
+                node is not None
+                and node.status is not NodeStatus.COMPLETED
+                and node.attempts == call.node_attempt
+            ):
                 found.append(call)
         return found
 

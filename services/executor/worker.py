@@ -42,7 +42,9 @@ class Running:
 class Worker:
     """Takes messages one by one, decides by the log, runs what it claims."""
 
-    def __init__(self, log: ExecutionLog, parts: Parts, witness: Witness, *, instance: str, attempts: int) -> None:
+    def __init__(
+        self, log: ExecutionLog, parts: Parts, witness: Witness, *, instance: str, attempts: int
+    ) -> None:
         self._log = log
         self._parts = parts
         self._witness = witness

@@ -36,7 +36,8 @@ def judge(request: ModelRequest, answer: Answer) -> Accepted:
     """
     if answer.block_reason is not None and not answer.text:
         raise ModelError(
-            "prompt_blocked", f"Gemini refused the prompt ({answer.block_reason}). Change the input and try again."
+            "prompt_blocked",
+            f"Gemini refused the prompt ({answer.block_reason}). Change the input and try again.",
         )
     if answer.finish_reason in BLOCKED:
         raise ModelError(
@@ -44,7 +45,9 @@ def judge(request: ModelRequest, answer: Answer) -> Accepted:
             f"Gemini stopped its answer ({answer.finish_reason}). What it wrote is kept; change the input and try again.",
         )
     if answer.finish_reason is None:
-        raise ModelError("provider_unreachable", "The answer broke off before its end.", retryable=True, used=True)
+        raise ModelError(
+            "provider_unreachable", "The answer broke off before its end.", retryable=True, used=True
+        )
     truncated = answer.finish_reason == "MAX_TOKENS"
     if not answer.text:
         raise _empty(truncated)
@@ -56,7 +59,8 @@ def judge(request: ModelRequest, answer: Answer) -> Accepted:
 def _empty(truncated: bool) -> ModelError:
     if truncated:
         return ModelError(
-            "token_limit", "All tokens went into thinking before a word was written. Raise max_tokens of this node."
+            "token_limit",
+            "All tokens went into thinking before a word was written. Raise max_tokens of this node.",
         )
     return ModelError("no_content", "Gemini answered with nothing at all. Change the prompt and try again.")
 
@@ -68,8 +72,11 @@ def _check_schema(text: str, schema: dict[str, object], truncated: bool) -> None
         reason = error.message if isinstance(error, jsonschema.ValidationError) else str(error)
         if truncated:
             raise ModelError(
-                "token_limit", "The structured answer was cut at the token limit. Raise max_tokens of this node."
+                "token_limit",
+                "The structured answer was cut at the token limit. Raise max_tokens of this node.",
             ) from None
         raise ModelError(
-            "schema_mismatch", f"The answer does not follow the node's output_schema: {reason[:300]}", retryable=True
+            "schema_mismatch",
+            f"The answer does not follow the node's output_schema: {reason[:300]}",
+            retryable=True,
         ) from None

@@ -60,7 +60,9 @@ def _config(request: ModelRequest) -> types.GenerateContentConfig:
         automatic_function_calling=types.AutomaticFunctionCallingConfig(disable=True),
     )
     if request.thinking is not None:
-        config.thinking_config = types.ThinkingConfig(thinking_level=types.ThinkingLevel(request.thinking.upper()))
+        config.thinking_config = types.ThinkingConfig(
+            thinking_level=types.ThinkingLevel(request.thinking.upper())
+        )
     if request.output_schema is not None:
         config.response_mime_type = "application/json"
         config.response_json_schema = request.output_schema
@@ -107,16 +109,26 @@ def api_error(error: errors.APIError, model: str) -> ModelError:
     code = error.code or 0
     match code:
         case 400 | 401 | 403 if any(d.get("reason") == "API_KEY_INVALID" for d in details) or code == 401:
-            return ModelError("bad_api_key", "Gemini refuses the API key. Ask an administrator to set a valid one.")
+            return ModelError(
+                "bad_api_key", "Gemini refuses the API key. Ask an administrator to set a valid one."
+            )
         case 404:
-            return ModelError("model_not_found", f"Gemini has no model {model} on {API_VERSION}. Choose another model.")
+            return ModelError(
+                "model_not_found", f"Gemini has no model {model} on {API_VERSION}. Choose another model."
+            )
         case 429:
             return ModelError(
-                "quota", "Gemini's quota is used up for now. Try again later.", retryable=True, delay=_delay(details)
+                "quota",
+                "Gemini's quota is used up for now. Try again later.",
+                retryable=True,
+                delay=_delay(details),
             )
         case 503:
             return ModelError(
-                "overloaded", "Gemini is overloaded at the moment. Try again later.", retryable=True, delay=_delay(details)
+                "overloaded",
+                "Gemini is overloaded at the moment. Try again later.",
+                retryable=True,
+                delay=_delay(details),
             )
         case _ if code in RETRYABLE:
             return ModelError("provider_error", f"Gemini answered {code}. Try again later.", retryable=True)

@@ -58,7 +58,9 @@ def _request(step: CallModel) -> ModelRequest:
     )
 
 
-def _started(state: ExecutionState, step: CallModel, attempt: int, lost: tuple[ModelUsage, ...]) -> NodeStarted:
+def _started(
+    state: ExecutionState, step: CallModel, attempt: int, lost: tuple[ModelUsage, ...]
+) -> NodeStarted:
     model = step.prompt.task.model
     return NodeStarted(
         attempt=state.attempt, node=step.node, kind="generate", node_attempt=attempt, model=model, lost=lost
@@ -78,7 +80,9 @@ async def _follow(run: Run, call: Call) -> Accepted | None:
         if not await call.more(min(seconds, left)):
             await _give_up(call)
         if call.begun and sent == 0:
-            metrics.MODEL_FIRST_CHUNK.labels(metrics.model_label(call.request.model)).observe(time.monotonic() - began)
+            metrics.MODEL_FIRST_CHUNK.labels(metrics.model_label(call.request.model)).observe(
+                time.monotonic() - began
+            )
         sent = await _publish(run, call, sent)
         await call.closed(run.times.merge)
     await _publish(run, call, sent)
@@ -106,7 +110,10 @@ async def _give_up(call: Call) -> None:
     call.abort()
     await call.closed(CLOSE_SECONDS)
     call.error = call.error or ModelError(
-        "provider_timeout", "Gemini does not go on with its answer. Try again later.", retryable=True, used=True
+        "provider_timeout",
+        "Gemini does not go on with its answer. Try again later.",
+        retryable=True,
+        used=True,
     )
     call.aborted = False
 

@@ -10,7 +10,11 @@ async def run_template(run: Run, step: GiveText) -> None:
     output = await run.artifacts.put_text(run.journal.state.id, step.text)
     await run.journal.append(
         lambda state: NodeCompleted(
-            attempt=state.attempt, node=step.node, kind="template", node_attempt=step.node_attempt, output=output
+            attempt=state.attempt,
+            node=step.node,
+            kind="template",
+            node_attempt=step.node_attempt,
+            output=output,
         )
     )
     run.finished(step.node, step.text, structured=False)

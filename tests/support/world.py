@@ -1,0 +1,140 @@
+"""Real parts on free ports: NATS with the topology, the stand-in provider, and executors as processes."""
+
+import asyncio
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+import httpx
+import nats
+from nats.aio.client import Client
+
+from deploy.local.nats_server import NatsServer
+from deploy.local.standin.server import serving
+from deploy.local.standin.settings import Settings
+from shared import events as ev
+from shared import topology
+from shared.errors import Conflict
+from shared.execution import ExecutionState
+from shared.ids import new_id
+from shared.log import ExecutionLog
+from tests.support.make import folded, requested
+
+SECONDS = 30.0
+"""How long a test waits for a fact before it says that it never came."""
+
+
+class ExecutorProcess:
+    """`python -m services.executor`, with its log in a file."""
+
+    def __init__(self, env: dict[str, str], log: Path) -> None:
+        self.log = log
+        with log.open("wb") as output:
+            self.process = subprocess.Popen(
+                [sys.executable, "-m", "services.executor"], env=env, stdout=output, stderr=output
+            )
+
+    async def ended(self, number: signal.Signals = signal.SIGTERM) -> int:
+        """Sends the signal and waits for the end; gives the exit code."""
+        if self.process.poll() is None:
+            self.process.send_signal(number)
+        return await asyncio.to_thread(self.process.wait, SECONDS)
+
+
+class World:
+    """Everything but the database and the gateway; tests append as the gateway would."""
+
+    def __init__(self, folder: Path, server: NatsServer, nc: Client, standin_url: str) -> None:
+        self.folder = folder
+        self.server = server
+        self.nc = nc
+        self.log = ExecutionLog(nc)
+        self.standin_url = standin_url
+        self.executors: list[ExecutorProcess] = []
+
+    def executor(self, **settings: str) -> ExecutorProcess:
+        env = {
+            **os.environ,
+            "NATS_URL": self.server.url,
+            "GEMINI_API_KEY": "stand-in",
+            "GEMINI_BASE_URL": self.standin_url,
+            **settings,
+        }
+        process = ExecutorProcess(env, self.folder / f"executor-{len(self.executors)}.log")
+        self.executors.append(process)
+        return process
+
+    async def request(self, definition: dict[str, Any], **changes: Any) -> str:
+        execution_id = new_id()
+        await self.log.append(execution_id, requested(definition, **changes), 0)
+        return execution_id
+
+    async def history(self, execution_id: str) -> Sequence[ev.Recorded]:
+        return await self.log.load(execution_id)
+
+    async def state(self, execution_id: str) -> ExecutionState:
+        return folded(await self.history(execution_id))
+
+    async def heard(self, execution_id: str, kind: str, node: str | None = None) -> ev.Recorded:
+        """Waits until such an event is in the log."""
+        async with asyncio.timeout(SECONDS), self.log.follow(execution_id) as follower:
+            found = await follower.catch_up()
+            while True:
+                for recorded in found:
+                    if recorded.event.type == kind and node in (None, getattr(recorded.event, "node", None)):
+                        return recorded
+                found = await follower.next()
+
+    async def ended(self, execution_id: str) -> ExecutionState:
+        """Waits for the end and gives the state."""
+        async with asyncio.timeout(SECONDS), self.log.follow(execution_id) as follower:
+            await follower.catch_up()
+            while not (state := await self.state(execution_id)).ended:
+                await follower.next()
+            return state
+
+    async def stop(self, execution_id: str) -> None:
+        """Asks for a stop as the gateway does for an execution that has an owner."""
+        while True:
+            state = await self.state(execution_id)
+            try:
+                await self.log.append(execution_id, ev.StopRequested(by="tester"), state.last_seq)
+            except Conflict:
+                continue
+            return
+
+    async def ask(self, path: str, **params: Any) -> dict[str, Any]:
+        """The stand-in's admin side."""
+        async with httpx.AsyncClient(base_url=self.standin_url, timeout=SECONDS) as client:
+            answer = await client.get(path, params=params)
+        answer.raise_for_status()
+        found: dict[str, Any] = answer.json()
+        return found
+
+    async def calls(self, contains: str) -> list[dict[str, Any]]:
+        """The stand-in's ledger: calls whose prompt contains the text, oldest first."""
+        items: list[dict[str, Any]] = (await self.ask("/admin/ledger", contains=contains))["items"]
+        return items
+
+
+@asynccontextmanager
+async def world(folder: Path, topology_settings: dict[str, Any] | None = None) -> AsyncIterator[World]:
+    server = NatsServer(folder / "nats")
+    server.start()
+    nc = await nats.connect(server.url)
+    try:
+        await topology.ensure(nc, topology.TopologySettings(NATS_URL=server.url, **(topology_settings or {})))
+        async with serving(Settings(first_ms=5, chunk_ms=10)) as url:
+            made = World(folder, server, nc, url)
+            try:
+                yield made
+            finally:
+                await asyncio.gather(*(each.ended(signal.SIGKILL) for each in made.executors))
+    finally:
+        await nc.close()
+        server.stop()
