@@ -6,6 +6,9 @@ from dataclasses import dataclass
 
 from shared.errors import Permanent
 
+MAX_PROBLEMS = 100
+"""As many as are looked for in one definition."""
+
 
 @dataclass(frozen=True, slots=True)
 class Problem:

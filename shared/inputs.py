@@ -10,6 +10,13 @@ from shared.workflow import Input
 MAX_CHARACTERS = 1024 * 1024
 """Of all that is given to one execution."""
 
+_ONLY_FOR = {
+    "choices": ("choice",),
+    "max_length": ("text", "long_text", "list"),
+    "minimum": ("number",),
+    "maximum": ("number",),
+}
+
 
 def definition_problems(inputs: Mapping[str, Input]) -> Iterator[Problem]:
     """Faults in how inputs are defined."""
@@ -19,23 +26,16 @@ def definition_problems(inputs: Mapping[str, Input]) -> Iterator[Problem]:
 
 
 def _spec_faults(spec: Input) -> Iterator[tuple[str, str]]:
+    for field, types in _ONLY_FOR.items():
+        if getattr(spec, field) is not None and spec.type not in types:
+            yield field, f"is only for {'the type' if len(types) == 1 else 'the types'} {', '.join(types)}"
     if spec.type == "choice" and not spec.choices:
         yield "choices", "is missing: say what can be chosen"
-    elif spec.choices is not None and len(set(spec.choices)) < len(spec.choices):
+    if spec.choices is not None and len(set(spec.choices)) < len(spec.choices):
         yield "choices", "names something twice"
-    if spec.type != "choice" and spec.choices is not None:
-        yield "choices", "is only for the type choice"
-    if spec.max_length is not None and spec.type not in ("text", "long_text", "list"):
-        yield "max_length", "is only for the types text, long_text and list"
-    if spec.type != "number":
-        for field in ("minimum", "maximum"):
-            if getattr(spec, field) is not None:
-                yield field, "is only for the type number"
-    elif spec.minimum is not None and spec.maximum is not None and spec.minimum > spec.maximum:
+    if spec.minimum is not None and spec.maximum is not None and spec.minimum > spec.maximum:
         yield "minimum", "is more than the maximum"
-    elif spec.default is not None:
-        yield from (("default", fault) for fault in _value_faults(spec, spec.default))
-    if spec.type != "number" and spec.default is not None:
+    if spec.default is not None:
         yield from (("default", fault) for fault in _value_faults(spec, spec.default))
 
 

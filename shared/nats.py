@@ -94,7 +94,7 @@ def broker_options(url: str | SecretStr, name: str, on_closed: OnClosed) -> dict
     """
     return {
         **_options(url, name, _Reporter(name, on_closed, closing=lambda: False)),
-        "logger": logging.getLogger("faststream"),
+        "logger": logging.getLogger("broker"),  # FastStream's own one writes colours to stderr
         "log_level": logging.DEBUG,  # two lines for every message else; failures are logged as errors anyway
     }
 

@@ -16,7 +16,7 @@ _MARKED: Final = re.compile(
     rb"|passw(?:or)?d=)" + _CHAR + rb"+"
 )
 _MARKS: Final = (b"lk_", b"AIza", b"earer", b"key=", b"passw")
-"""One of them is in whatever `_MARKED` matches; looking for them first makes an ordinary line ten times cheaper."""
+"""One of them is in whatever `_MARKED` matches; looking for them first makes an ordinary line five times cheaper."""
 _IN_URL: Final = re.compile(rb'(://[^\s/@:"\\]*:|nats://(?=[^\s/@:"\\]+@))[^\s@"\\/]+@')
 _FIELD: Final = re.compile(rb'("\w*(?:password|secret|api_key|authorization|cookie)"\s*:\s*")' + _STRING)
 _FIELDS: Final = (b"password", b"secret", b"api_key", b"authorization", b"cookie")

@@ -15,7 +15,10 @@ def schema_faults(schema: dict[str, Any]) -> Iterator[tuple[str, str]]:
     try:
         Draft202012Validator.check_schema(schema, format_checker=Draft202012Validator.FORMAT_CHECKER)
     except SchemaError as error:
-        yield ".".join(str(part) for part in error.absolute_path), f"is not a valid JSON Schema: {error.message[:300]}"
+        yield (
+            ".".join(str(part) for part in error.absolute_path),
+            f"is not a valid JSON Schema: {error.message[:300]}",
+        )
         return
     except RecursionError:
         yield "", "is nested too deeply"

@@ -7,7 +7,7 @@ from typing import Any
 from pydantic import BaseModel, ValidationError
 
 from shared import json_values
-from shared.findings import InvalidDefinition, Problem, did_you_mean, quoted
+from shared.findings import MAX_PROBLEMS, InvalidDefinition, Problem, did_you_mean, quoted
 from shared.workflow import (
     ENGINE_ID_PATTERN,
     ID_PATTERN,
@@ -24,7 +24,11 @@ from shared.workflow import (
 MAX_BYTES = 256 * 1024
 """Of a definition as JSON."""
 
-_NODES: Mapping[str, type[BaseModel]] = {"generate": GenerateNode, "for_each": ForEachNode, "template": TemplateNode}
+_NODES: Mapping[str, type[BaseModel]] = {
+    "generate": GenerateNode,
+    "for_each": ForEachNode,
+    "template": TemplateNode,
+}
 _TASKS: Mapping[str, type[BaseModel]] = {"generate": GenerateTask, "template": TemplateTask}
 _IDS = {
     ID_PATTERN: "must be lower-case letters, digits and underscores, a letter first, at most 64 characters",
@@ -73,8 +77,10 @@ def read(definition: object) -> Engine:
 
 def _problems(definition: Mapping[str, Any], error: ValidationError) -> list[Problem]:
     found: dict[tuple[str, str], Problem] = {}
-    for fault in error.errors(include_url=False):
+    for fault in error.errors(include_url=False)[:MAX_PROBLEMS]:
         where = _plain(fault["loc"])
+        if where == ("nodes",) and fault["type"] == "too_short" and definition["nodes"]:
+            continue  # there are nodes, and what is wrong with each is said for itself
         node = _node_id(definition, where)
         path = [node, *where[2:]] if node is not None else list(where[1:])
         field = ".".join(str(part) for part in (where[0], *path)) if where else "definition"
@@ -107,7 +113,9 @@ def _detail(definition: Mapping[str, Any], where: Sequence[int | str], fault: An
     given, context = fault["input"], fault.get("ctx", {})
     match fault["type"]:
         case "extra_forbidden":
-            return f"is not a field that is known here{did_you_mean(str(where[-1]), _fields(definition, where))}"
+            return (
+                f"is not a field that is known here{did_you_mean(str(where[-1]), _fields(definition, where))}"
+            )
         case "union_tag_not_found":
             return f"needs a kind: one of {', '.join(_kinds(where))}"
         case "union_tag_invalid":
@@ -117,7 +125,9 @@ def _detail(definition: Mapping[str, Any], where: Sequence[int | str], fault: An
         case "string_pattern_mismatch":
             return _IDS.get(str(context.get("pattern")), "is not written as it must be")
         case "literal_error" if isinstance(given, str):
-            return _words(fault["type"], context) + did_you_mean(given, str(context["expected"]).split("'")[1::2])
+            return _words(fault["type"], context) + did_you_mean(
+                given, str(context["expected"]).split("'")[1::2]
+            )
         case _ if where[-1:] == ("default",):
             return "must be a text, a number or a list of texts"
         case kind if kind in _WORDS:

@@ -75,7 +75,7 @@ def streams(s: TopologySettings) -> Iterator[dict[str, Any]]:
         "discard": "old",
         "max_age": 3 * 24 * 3600 * _SECOND,
         "max_bytes": s.logs_max_bytes,
-        "duplicate_window": _SECOND,
+        "duplicate_window": 30 * _SECOND,
     }
     yield {
         **common,

@@ -1,0 +1,75 @@
+"""What can be said of a template without rendering it. Pure.
+
+Nothing of it is computed here: `{{ 9**9**9 }}` is one more expression, not a number to work out.
+"""
+
+import functools
+import re
+
+from jinja2 import TemplateError, meta, pass_context
+from jinja2.compiler import CodeGenerator
+from jinja2.runtime import Context
+from jinja2.sandbox import ImmutableSandboxedEnvironment
+
+from shared.templates import TemplateProblem
+
+_ONE_EXPRESSION = re.compile(r"^\s*\{\{(?P<expression>.+)\}\}\s*$", re.DOTALL)
+_TOO_MUCH = "can not be read: it is nested too deeply, or has a number that is too large"
+
+
+@pass_context
+def _as_it_is(_: Context, value: object) -> object:
+    return value
+
+
+# Jinja works constant expressions out while it compiles, unless it is told not to and what it prints depends on the
+# context.
+_ENVIRONMENT = ImmutableSandboxedEnvironment(optimized=False, finalize=_as_it_is)
+
+
+class _Names(meta.TrackingCodeGenerator):
+    """As Jinja's own search for names, which works constants out whatever its environment says."""
+
+    def __init__(self) -> None:
+        CodeGenerator.__init__(self, _ENVIRONMENT, "<names>", "<names>", optimized=False)
+        self.undeclared_identifiers: set[str] = set()
+
+
+@functools.lru_cache(maxsize=1024)
+def names(source: str) -> frozenset[str]:
+    """The free names of a template that can be compiled.
+
+    Raises: TemplateProblem, with the line, when it can not.
+    """
+    try:
+        tree = _ENVIRONMENT.parse(source)
+        if any(True for _ in meta.find_referenced_templates(tree)):
+            raise TemplateProblem("can not include, import or extend another template")
+        _ENVIRONMENT.compile(source)
+        search = _Names()
+        search.visit(tree)
+        return frozenset(search.undeclared_identifiers - set(_ENVIRONMENT.globals))
+    except TemplateError as error:
+        line = getattr(error, "lineno", None)
+        first = str(error).partition("\n")[0]
+        raise TemplateProblem(f"line {line}: {first}" if line else first) from None
+    except (RecursionError, ValueError, SyntaxError, OverflowError, MemoryError):
+        raise TemplateProblem(_TOO_MUCH) from None
+
+
+@functools.lru_cache(maxsize=1024)
+def expression_names(source: str) -> frozenset[str]:
+    """The free names of one expression in `{{ }}`.
+
+    Raises: TemplateProblem, also when it is a text, or several expressions.
+    """
+    found = names(source)
+    match = _ONE_EXPRESSION.match(source)
+    try:
+        # two expressions look like one from outside, and do not fit into parentheses
+        names("{{ (" + (match["expression"] if match else "") + ") }}")
+    except TemplateProblem:
+        match = None
+    if match is None:
+        raise TemplateProblem("must be one expression in {{ }}, such as {{ outline.parts }}")
+    return found
