@@ -6,7 +6,7 @@ BIN    := $(VENV)/bin
 READY  := $(VENV)/.installed
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run demo test check format bench faults lock asyncapi clean
+.PHONY: help setup run demo test check format bench faults lock asyncapi settings clean
 
 help:  ## This list
 	@awk 'BEGIN {FS = ":.*## "} \
@@ -44,6 +44,9 @@ faults: $(READY)  ## The fault suite: kills and lost connections (minutes)
 
 asyncapi: $(READY)  ## Write docs/asyncapi.json anew from the code
 	$(BIN)/python -m tests.support.asyncapi docs/asyncapi.json
+
+settings: $(READY)  ## Write docs/settings.md anew from the code
+	$(BIN)/python -m tests.support.settings_table
 
 lock: $(READY)  ## Resolve requirements.lock anew (needs uv)
 	uv pip compile pyproject.toml --all-extras --universal --generate-hashes --no-emit-index-url \

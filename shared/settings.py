@@ -25,9 +25,11 @@ class ServiceSettings(BaseSettings):
     nats_url: SecretStr = Field(min_length=1, validation_alias=AliasChoices("NATS_URL", "nats_url"))
     """May hold a password, hence secret. Several servers are separated by commas."""
     http_host: str = "127.0.0.1"
+    """Where the health answers (and the gateway's HTTP) are served."""
     http_port: Annotated[int, Field(ge=0, le=65535)] = 0
     """0 takes a free one."""
     log_level: Literal["debug", "info", "warning", "error"] = "info"
+    """Lines below it are not written."""
     _instance: str = PrivateAttr(default_factory=new_id)
 
     @property

@@ -83,7 +83,7 @@ def _problems(definition: Mapping[str, Any], error: ValidationError) -> list[Pro
             continue  # there are nodes, and what is wrong with each is said for itself
         node = _node_id(definition, where)
         path = [node, *where[2:]] if node is not None else list(where[1:])
-        field = ".".join(str(part) for part in (where[0], *path)) if where else "definition"
+        field = ".".join(str(part) for part in (*where[:1], *path)) or "definition"
         detail = _detail(definition, where, fault)
         found.setdefault((field, detail), Problem(node, field, detail))
     return list(found.values())

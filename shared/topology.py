@@ -26,15 +26,20 @@ _NOT_FOUND = 10059
 class TopologySettings(BaseSettings):
     """Sizes in bytes, times in seconds."""
 
-    model_config = SettingsConfigDict(frozen=True, env_prefix="LEKHIKA_")
+    model_config = SettingsConfigDict(frozen=True, env_prefix="LEKHIKA_", use_attribute_docstrings=True)
 
     nats_url: str = Field(validation_alias="NATS_URL")
+    """Of a user that may manage JetStream."""
     replicas: int = 1
     """1 on one machine, 3 in a cluster."""
     executions_max_bytes: int = 8 << 30
+    """At this size the log refuses new requests (503); nothing is lost."""
     deltas_max_bytes: int = 256 << 20
+    """At this size the oldest pieces of live text go."""
     logs_max_bytes: int = 512 << 20
+    """At this size the oldest log lines go."""
     artifacts_max_bytes: int = 8 << 30
+    """At this size no more large texts are taken."""
     ack_wait_seconds: float = 30.0
     """After this long without progress a message goes to another executor."""
 
@@ -59,7 +64,7 @@ def streams(s: TopologySettings) -> Iterator[dict[str, Any]]:
         **common,
         "name": subjects.DELTAS,
         "subjects": [subjects.deltas("*")],
-        "storage": "memory",
+        "storage": "file",  # a single server forgets a memory stream altogether when it restarts
         "num_replicas": 1,
         "discard": "old",
         "max_age": 15 * 60 * _SECOND,
@@ -87,18 +92,16 @@ def streams(s: TopologySettings) -> Iterator[dict[str, Any]]:
         "allow_rollup_hdrs": True,
     }
     yield _bucket(subjects.IDEMPOTENCY, s.replicas, age=48 * 3600)
-    yield _bucket(subjects.WORKERS, s.replicas, age=10, storage="memory", markers=True)
-    yield _bucket(subjects.LEADERS, s.replicas, age=10, storage="memory", markers=True)
+    yield _bucket(subjects.WORKERS, s.replicas, age=10, markers=True)
+    yield _bucket(subjects.LEADERS, s.replicas, age=10, markers=True)
 
 
-def _bucket(
-    name: str, replicas: int, *, age: float, storage: str = "file", markers: bool = False
-) -> dict[str, Any]:
+def _bucket(name: str, replicas: int, *, age: float, markers: bool = False) -> dict[str, Any]:
     """A key-value bucket's stream. With `markers` the expiry of a key is an event that watchers see."""
     config: dict[str, Any] = {
         "name": f"KV_{name}",
         "subjects": [f"$KV.{name}.>"],
-        "storage": storage,
+        "storage": "file",
         "num_replicas": replicas,
         "max_msgs_per_subject": 1,
         "max_age": int(age * _SECOND),
@@ -152,7 +155,10 @@ async def ensure(nc: Client, settings: TopologySettings) -> None:
         _check(answer, f"stream {config['name']}")
     for config in consumers(settings):
         name = config["durable_name"]
-        body = {"stream_name": subjects.EXECUTIONS, "config": {"deliver_policy": "all", "replay_policy": "instant", **config}}
+        body = {
+            "stream_name": subjects.EXECUTIONS,
+            "config": {"deliver_policy": "all", "replay_policy": "instant", **config},
+        }
         answer = await api(nc, f"CONSUMER.DURABLE.CREATE.{subjects.EXECUTIONS}.{name}", body)
         _check(answer, f"consumer {name}")
 
