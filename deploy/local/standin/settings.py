@@ -13,16 +13,24 @@ _OPTION_NAMES = ("first_ms", "chunk_ms", "chunks", "words")
 class Settings(BaseSettings):
     """`extra` holds any further default options, written `name=value,name=value`."""
 
-    model_config = SettingsConfigDict(env_prefix="LEKHIKA_STANDIN_", frozen=True)
+    model_config = SettingsConfigDict(env_prefix="LEKHIKA_STANDIN_", frozen=True, use_attribute_docstrings=True)
 
     host: str = "127.0.0.1"
+    """Address to listen on."""
     port: int = 0
+    """0 takes a free one."""
     first_ms: float | None = None
+    """Pause before the first chunk of an answer; 30 when not set."""
     chunk_ms: float | None = None
+    """Pause between two chunks; 25 when not set."""
     chunks: int | None = None
+    """Number of chunks of an answer."""
     words: int | None = None
+    """Number of words of an answer; 40 to 80 when not set."""
     extra: str = ""
+    """Further default options, `name=value,name=value`."""
     ledger_entries: int = 100_000
+    """Calls that are kept in its ledger."""
 
     def options(self) -> dict[str, object]:
         """Raw default options of every call."""

@@ -1,0 +1,1 @@
+"""The database's schema, as steps that can be taken and taken back. Run before the services, never by one."""

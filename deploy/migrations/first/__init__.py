@@ -1,0 +1,11 @@
+"""The parts of the first revision, in the order in which they are applied."""
+
+from deploy.migrations.first.access import GRANTS, POLICIES
+from deploy.migrations.first.prices import MODELS, PRICES
+from deploy.migrations.first.roles import ROLES
+from deploy.migrations.first.tables import DROP, TABLES
+
+UP = (ROLES, TABLES, GRANTS, POLICIES, MODELS, PRICES)
+DOWN = (DROP,)
+
+__all__ = ["DOWN", "UP"]

@@ -1,0 +1,125 @@
+"""The analytics service, put together: terminal events of the log become ledger and rollups."""
+
+import contextlib
+from collections.abc import AsyncIterator
+from typing import Any
+
+import nats.errors
+from faststream import AckPolicy
+from faststream.message import StreamMessage
+from faststream.nats import JStream, NatsBroker, PullSub
+from faststream.nats.subscriber.usecases import BatchPullStreamSubscriber
+from nats.aio.msg import Msg
+
+from services.analytics.intake import Intake
+from services.analytics.prices import PriceCache
+from services.analytics.settings import AnalyticsSettings
+from services.analytics.store import Store
+from services.analytics.subscription import CollectingSubscription
+from services.analytics.watch import Watch, require_consumer
+from shared.db import make_engine
+from shared.health import health_server
+from shared.heartbeat import Heartbeat
+from shared.log_shipping import LogShipper
+from shared.logs import LineMaker
+from shared.nats import broker_options, connect
+from shared.service import Stop
+from shared.subjects import ANALYTICS_CONSUMER, EXECUTIONS, event_subject
+from shared.tasks import cancel_and_wait, spawn
+
+SERVICE = "analytics"
+FINISH_SECONDS = 5.0
+"""How long a batch that is being counted may take to finish when the service ends."""
+
+
+async def _as_they_came(message: StreamMessage[list[Msg]]) -> list[Msg]:
+    """Each message is decoded by itself, later: one that can not be must not take its batch along."""
+    return message.raw_message
+
+
+def build_broker(
+    settings: AnalyticsSettings, intake: Intake, stop: Stop
+) -> tuple[NatsBroker, BatchPullStreamSubscriber]:
+    """The broker with its one subscriber, on the durable consumer that the topology has made."""
+    broker = NatsBroker(
+        **broker_options(settings.nats_url, f"{SERVICE} {settings.instance}", stop.fail),
+        apply_types=False,
+        graceful_timeout=FINISH_SECONDS,
+    )
+    subscriber = broker.subscriber(
+        event_subject("*", "*"),
+        stream=JStream(EXECUTIONS, declare=False),
+        durable=ANALYTICS_CONSUMER,
+        pull_sub=PullSub(
+            batch_size=settings.analytics_batch, timeout=settings.analytics_wait_seconds, batch=True
+        ),
+        ack_policy=AckPolicy.MANUAL,
+        decoder=_as_they_came,
+        title="analytics",
+        description="Ends of executions: completed, stopped, failed. Each is counted once.",
+    )
+
+    @subscriber
+    async def count(messages: list[Msg]) -> None:
+        await intake.take(messages)
+
+    return broker, subscriber
+
+
+@contextlib.asynccontextmanager
+async def _running(broker: NatsBroker, subscriber: BatchPullStreamSubscriber) -> AsyncIterator[None]:
+    await broker.start()
+    if subscriber.subscription is not None:
+        # In time for the first batch: only its second fetch has anything to lose.
+        subscriber.subscription = CollectingSubscription(subscriber.subscription)
+    try:
+        yield
+    finally:
+        with contextlib.suppress(nats.errors.Error):  # it can not take leave of a server that is away
+            await broker.stop()
+
+
+@contextlib.asynccontextmanager
+async def _watching(watch: Watch, stop: Stop) -> AsyncIterator[None]:
+    task = spawn(watch.run(), name="watch")
+    task.add_done_callback(lambda ended: None if ended.cancelled() else stop.fail("the watch ended"))
+    try:
+        yield
+    finally:
+        await cancel_and_wait(task)
+
+
+async def main(settings: AnalyticsSettings, stop: Stop, maker: LineMaker) -> None:
+    """Runs until `stop`. Raises: Unavailable or Permanent, when it can not start."""
+    engine = make_engine(settings.database_url.get_secret_value(), application=SERVICE, pool_size=2)
+    client = await connect(settings.nats_url, SERVICE, stop.fail)
+    js = client.jetstream()
+    store = Store(engine)
+    intake = Intake(store, PriceCache(store), stop)
+    watch = Watch(js, store, intake)
+    who: dict[str, Any] = {"service": SERVICE, "instance": settings.instance}
+
+    def status() -> dict[str, Any]:
+        return {"counted": intake.counted, "waiting": watch.waiting}
+
+    def snapshot() -> dict[str, Any]:
+        return {
+            "state": "draining" if stop.is_set() else "ready" if watch.ready()[0] else "starting",
+            **status(),
+        }
+
+    try:
+        async with LogShipper(client, maker, **who):
+            await require_consumer(js)
+            async with (
+                Heartbeat(js, **who, snapshot=snapshot),
+                health_server(
+                    settings.http_host, settings.http_port, **who, ready=watch.ready, status=status
+                ),
+                _watching(watch, stop),
+                _running(*build_broker(settings, intake, stop)),
+            ):
+                await stop.wait()
+    finally:
+        await client.close()
+        await engine.dispose()

@@ -1,0 +1,188 @@
+"""From messages of the log to counted events: read, price, count, and only then acknowledge."""
+
+import asyncio
+import contextlib
+from collections.abc import Iterator, Sequence
+from datetime import UTC, datetime
+
+import nats.errors
+from nats.aio.msg import Msg
+from opentelemetry.trace import Span, SpanKind
+from sqlalchemy.exc import SQLAlchemyError
+
+from services.analytics import measures
+from services.analytics.prices import PriceCache
+from services.analytics.rollup import NotCountable, entry_of, event_id
+from services.analytics.store import Arrived, Counted, Origin, Reject, Store
+from shared import conventions as names
+from shared.errors import Unavailable, UnknownEvent
+from shared.events import ExecutionCompleted, ExecutionFailed, ExecutionStopped, Recorded
+from shared.logs import get_logger
+from shared.messages import MESSAGE_ID, from_delivery
+from shared.subjects import execution_of
+from shared.telemetry import extract, tracer
+
+FIRST_DELAY = 0.5
+LONGEST_DELAY = 10.0
+"""Seconds between two tries while the database is away."""
+
+READER = "analytics"
+_TRACE = "traceparent"
+_log = get_logger(__name__)
+
+
+class Intake:
+    """Takes batches of terminal events, one at a time; acknowledges what is counted or set aside.
+
+    While the database is away a batch is given back with a delay: nothing is lost. `problem` says why.
+    """
+
+    def __init__(self, store: Store, prices: PriceCache, stop: asyncio.Event) -> None:
+        self._store = store
+        self._prices = prices
+        self._stop = stop
+        self._delay = FIRST_DELAY
+        self.problem: str | None = None
+        self.counted = 0
+
+    async def take(self, messages: Sequence[Msg]) -> None:
+        with _spans(messages):
+            try:
+                result = await self._count(messages)
+            except (Unavailable, SQLAlchemyError) as error:
+                await self._give_back(messages, error)
+                return
+            except asyncio.CancelledError:
+                await _answer(messages, delay=0.0)  # another replica, or the next start, goes on at once
+                raise
+        await _answer(messages)
+        self._delay, self.problem = FIRST_DELAY, None
+        self.counted += result.new
+        _measure(messages, result)
+
+    async def _count(self, messages: Sequence[Msg]) -> Counted:
+        read, rejects = _read(messages)
+        prices = await self._prices.for_models({model for recorded, _ in read for model in _models(recorded)})
+        arrived = []
+        for recorded, origin in read:
+            try:
+                arrived.append(Arrived(origin=origin, entry=entry_of(recorded, prices)))
+            except NotCountable as error:
+                rejects.append(Reject(origin=origin, reason=error.reason, detail=str(error)))
+        result = await self._store.count(arrived)
+        rejects += result.rejects
+        if rejects:
+            await self._store.set_aside(rejects)
+            for reject in rejects:
+                _alarm(reject)
+        unpriced = sum(fact.cost is None for one in arrived for fact in one.entry.facts)
+        measures.UNPRICED.inc(unpriced)
+        return Counted(new=result.new, rejects=rejects)
+
+    async def _give_back(self, messages: Sequence[Msg], error: Exception) -> None:
+        if self.problem is None:
+            _log.warning("the database can not be written; events wait in the log", error=str(error))
+        self.problem = f"the database can not be written: {error}"
+        await _answer(messages, delay=self._delay)
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(self._delay):
+                await self._stop.wait()
+        self._delay = min(self._delay * 2, LONGEST_DELAY)
+
+
+def _read(messages: Sequence[Msg]) -> tuple[list[tuple[Recorded, Origin]], list[Reject]]:
+    read, rejects = [], []
+    for message in messages:
+        try:
+            recorded = from_delivery(message)
+        except UnknownEvent as error:
+            rejects.append(Reject(origin=_unread(message), reason="unreadable", detail=str(error)))
+            continue
+        origin = Origin(
+            event_id=event_id(recorded),
+            execution_id=recorded.execution_id,
+            seq=recorded.seq,
+            time=recorded.time,
+            body=message.data,
+        )
+        read.append((recorded, origin))
+    return read, rejects
+
+
+def _unread(message: Msg) -> Origin:
+    """Where an event that can not be decoded came from."""
+    execution_id, place = execution_of(message.subject), message.metadata
+    seq = place.sequence.stream
+    return Origin(
+        event_id=(message.headers or {}).get(MESSAGE_ID) or f"{execution_id}:{seq}",
+        execution_id=execution_id,
+        seq=seq,
+        time=place.timestamp.astimezone(UTC),
+        body=message.data,
+    )
+
+
+def _models(recorded: Recorded) -> Iterator[str]:
+    if isinstance(recorded.event, ExecutionCompleted | ExecutionStopped | ExecutionFailed):
+        for usage in recorded.event.summary.usage:
+            yield usage.model
+
+
+async def _answer(messages: Sequence[Msg], delay: float | None = None) -> None:
+    """Acknowledges, or with a delay in seconds gives back.
+
+    What can not be sent is delivered again, which is harmless: it is counted once.
+    """
+    with contextlib.suppress(nats.errors.Error):
+        for message in messages:
+            if delay is None:
+                await message.ack()
+            else:
+                await message.nak(delay=delay)
+
+
+def _alarm(reject: Reject) -> None:
+    _log.error(
+        "a terminal event could not be counted and was set aside",
+        execution_id=reject.origin.execution_id,
+        event_id=reject.origin.event_id,
+        reason=reject.reason,
+        detail=reject.detail,
+    )
+
+
+def _measure(messages: Sequence[Msg], result: Counted) -> None:
+    rejected = len(result.rejects)
+    measures.COUNTED.labels("new").inc(result.new)
+    measures.COUNTED.labels("repeated").inc(len(messages) - result.new - rejected)
+    measures.COUNTED.labels("set_aside").inc(rejected)
+    names.SET_ASIDE.labels(READER).inc(rejected)
+    measures.BATCH_EVENTS.observe(len(messages))
+    now = datetime.now(UTC)
+    for message in messages:
+        measures.BEHIND_SECONDS.observe((now - message.metadata.timestamp).total_seconds())
+
+
+@contextlib.contextmanager
+def _spans(messages: Sequence[Msg]) -> Iterator[None]:
+    """A span in the trace of every event that has one, so that a request's trace ends at its rollup."""
+    spans = [_span(message) for message in messages if _TRACE in (message.headers or {})]
+    try:
+        yield
+    finally:
+        for span in spans:
+            span.end()
+
+
+def _span(message: Msg) -> Span:
+    template = names.subject_template(message.subject)
+    attributes = {
+        names.MESSAGING_SYSTEM: names.NATS,
+        names.MESSAGING_OPERATION_NAME: "process",
+        names.MESSAGING_OPERATION_TYPE: "process",
+        names.MESSAGING_TEMPLATE: template,
+        names.MESSAGING_DESTINATION: message.subject,
+        names.EXECUTION_ID: execution_of(message.subject),
+    }
+    context = extract(message.headers)
+    return tracer().start_span(f"process {template}", context, SpanKind.CONSUMER, attributes)

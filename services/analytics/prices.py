@@ -1,0 +1,33 @@
+"""The price list in memory: read again every minute, and sooner when a model is missing from it."""
+
+import time
+from collections.abc import Iterable
+
+from services.analytics.pricing import PriceList
+from services.analytics.store import Store
+
+REFRESH_SECONDS = 60.0
+MISSING_SECONDS = 5.0
+"""At least so long between two reads, however many unknown models come."""
+
+
+class PriceCache:
+    def __init__(self, store: Store) -> None:
+        self._store = store
+        self._prices: PriceList | None = None
+        self._read_at = 0.0
+
+    async def for_models(self, models: Iterable[str]) -> PriceList:
+        """The prices, new enough to have these models if anybody has set a price for them.
+
+        Raises: Unavailable.
+        """
+        age = time.monotonic() - self._read_at
+        if (
+            self._prices is None
+            or age > REFRESH_SECONDS
+            or (age > MISSING_SECONDS and not self._prices.models.issuperset(models))
+        ):
+            self._prices = await self._store.prices()
+            self._read_at = time.monotonic()
+        return self._prices

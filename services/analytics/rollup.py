@@ -1,0 +1,132 @@
+"""From a terminal event to the lines of the ledger. Pure: no clock, no database."""
+
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from decimal import Decimal
+
+from services.analytics.pricing import PriceList
+from shared.errors import Permanent
+from shared.events import TERMINAL_TYPES, ExecutionCompleted, ExecutionFailed, ExecutionStopped, Recorded
+from shared.ids import is_id
+from shared.usage import ModelUsage, merge_usage
+
+BUCKET = timedelta(minutes=15)
+"""All time zones in use are whole quarters of an hour off UTC: these sum to anybody's hours and days."""
+
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+
+
+class NotCountable(Permanent):
+    """The event can be read and yet not be counted. `reason` is a stable code."""
+
+    def __init__(self, reason: str, detail: str) -> None:
+        super().__init__(detail)
+        self.reason = reason
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Mark:
+    """Line 0: that the execution has been counted, and how it ended."""
+
+    execution_id: str
+    user_id: str
+    engine_id: str
+    engine_name: str
+    bucket: datetime
+    ended_at: datetime
+    event_id: str
+    outcome: str
+    kind: str
+    attempts: int
+    requested_at: datetime
+    started_at: datetime | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Fact:
+    """Lines from 1: what one model used in the execution, at one tier and with one certainty."""
+
+    execution_id: str
+    line: int
+    model: str
+    model_type: str
+    certainty: str
+    long_context: bool
+    calls: int
+    input_tokens: int
+    cached_tokens: int
+    output_tokens: int
+    thoughts_tokens: int
+    tool_tokens: int
+    cost: Decimal | None
+    price_version: int | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Entry:
+    """All lines of one execution."""
+
+    mark: Mark
+    facts: tuple[Fact, ...]
+
+
+def bucket_of(time: datetime) -> datetime:
+    """Start of the 15 minutes that `time` lies in, UTC."""
+    return time.astimezone(UTC) - (time - _EPOCH) % BUCKET
+
+
+def event_id(recorded: Recorded) -> str:
+    """The message's id; where it has none, its place in the log."""
+    return recorded.message_id or f"{recorded.execution_id}:{recorded.seq}"
+
+
+def entry_of(recorded: Recorded, prices: PriceList) -> Entry:
+    """Raises: NotCountable."""
+    event = recorded.event
+    if not isinstance(event, ExecutionCompleted | ExecutionStopped | ExecutionFailed):
+        raise NotCountable("not_an_end", f"{event.type} is none of {', '.join(TERMINAL_TYPES)}")
+    summary = event.summary
+    if not is_id(recorded.execution_id):
+        raise NotCountable("bad_id", f"execution {recorded.execution_id!r} is no UUID")
+    if not is_id(summary.user_id):
+        raise NotCountable("bad_id", f"user {summary.user_id!r} is no UUID")
+    mark = Mark(
+        execution_id=recorded.execution_id,
+        user_id=summary.user_id,
+        engine_id=summary.engine.id,
+        engine_name=summary.engine.name,
+        bucket=bucket_of(recorded.time),
+        ended_at=recorded.time,
+        event_id=event_id(recorded),
+        outcome=event.type,
+        kind=summary.kind.value,
+        attempts=summary.attempt,
+        requested_at=summary.requested_at,
+        started_at=summary.started_at,
+    )
+    usage = merge_usage(summary.usage)
+    return Entry(
+        mark=mark,
+        facts=tuple(_fact(recorded, line, part, prices) for line, part in enumerate(usage, start=1)),
+    )
+
+
+def _fact(recorded: Recorded, line: int, usage: ModelUsage, prices: PriceList) -> Fact:
+    cost = prices.cost(usage, recorded.time)
+    tokens = usage.tokens
+    return Fact(
+        execution_id=recorded.execution_id,
+        line=line,
+        model=usage.model,
+        model_type=usage.tier.value,
+        certainty=tokens.certainty.value,
+        long_context=usage.long_context,
+        calls=usage.calls,
+        input_tokens=tokens.input,
+        cached_tokens=tokens.cached,
+        output_tokens=tokens.output,
+        thoughts_tokens=tokens.thoughts,
+        tool_tokens=tokens.tool,
+        cost=cost.amount if cost else None,
+        price_version=cost.price_version if cost else None,
+    )

@@ -1,0 +1,302 @@
+"""Ledger and rollups against a real server: each execution once, whoever repeats it, and the bad one alone aside."""
+
+import asyncio
+import random
+from collections import defaultdict
+from collections.abc import AsyncIterator, Iterable, Iterator, Sequence
+from datetime import UTC, datetime, timedelta
+from decimal import Decimal
+from pathlib import Path
+from typing import Any
+
+import psycopg
+import pytest
+from psycopg.rows import dict_row
+from sqlalchemy.ext.asyncio import AsyncEngine
+
+from deploy.local.postgres import PostgresServer
+from deploy.migrations.__main__ import run
+from services.analytics.pricing import PriceList
+from services.analytics.rollup import bucket_of, entry_of
+from services.analytics.store import Arrived, Origin, Reject, Store
+from shared import events as ev
+from shared.db import make_engine
+from shared.errors import Unavailable
+from shared.ids import new_id
+from shared.usage import Certainty, Kind, ModelUsage, Tier, Tokens
+
+TIME = datetime(2026, 11, 23, 12, 0, tzinfo=UTC)
+USERS = tuple(new_id() for _ in range(5))
+CLEAN = "TRUNCATE usage_ledger, user_analytics, usage_rejects"
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[PostgresServer]:
+    running = PostgresServer(Path(tmp_path_factory.mktemp("postgres")))
+    run("upgrade", running.start(), {"LEKHIKA_DB_PASSWORD_ANALYTICS": "for-tests"})
+    with psycopg.connect(running.url) as connection:
+        for user in USERS:
+            connection.execute("INSERT INTO users (id, display_name) VALUES (%s, 'somebody')", [user])
+    yield running
+    running.stop()
+
+
+@pytest.fixture
+async def engine(server: PostgresServer) -> AsyncIterator[AsyncEngine]:
+    with psycopg.connect(server.url) as connection:
+        connection.execute(CLEAN)
+    made = make_engine(server.url_for("lekhika_analytics", "for-tests"), application="test", pool_size=4)
+    yield made
+    await made.dispose()
+
+
+@pytest.fixture
+def store(engine: AsyncEngine) -> Store:
+    return Store(engine)
+
+
+def rows(server: PostgresServer, query: str) -> list[dict[str, Any]]:
+    with psycopg.connect(server.url, row_factory=dict_row) as connection:
+        return connection.execute(query.encode()).fetchall()
+
+
+def usage(dice: random.Random) -> ModelUsage:
+    certainty = dice.choice(list(Certainty))
+    some = certainty is not Certainty.UNKNOWN
+    tokens = Tokens(
+        input=dice.randint(50, 900) if some else 0,
+        cached=dice.randint(0, 50) if some else 0,
+        output=dice.randint(0, 900) if some else 0,
+        thoughts=dice.randint(0, 90) if some else 0,
+        tool=dice.randint(0, 9) if some else 0,
+        certainty=certainty,
+    )
+    model = dice.choice(["gemini-3.8-flash", "gemini-2.5-pro", "nobody-knows-its-price"])
+    return ModelUsage(
+        model=model,
+        tier=dice.choice(list(Tier)),
+        tokens=tokens,
+        calls=dice.randint(1, 3),
+        long_context=dice.random() < 0.2,
+    )
+
+
+def end(dice: random.Random, **changed: Any) -> ev.Recorded:
+    time = TIME + timedelta(seconds=dice.randint(0, 7200), microseconds=dice.randint(0, 999_999))
+    given = {
+        "user_id": dice.choice(USERS),
+        "engine": ev.EngineRef(id=dice.choice(["a", "b"]), name=dice.choice(["One", "Two"]), version=1),
+        "kind": Kind.MIXED,
+        "attempt": 1,
+        "requested_at": time - timedelta(seconds=60),
+        "started_at": dice.choice([None, time - timedelta(milliseconds=dice.randint(0, 50_000))]),
+        "usage": tuple(usage(dice) for _ in range(dice.randint(0, 4))),
+    }
+    summary = ev.Summary.model_validate(given | changed)
+    event = dice.choice(
+        [
+            ev.ExecutionCompleted(summary=summary, output="x"),
+            ev.ExecutionStopped(summary=summary, stop=ev.StopInfo(by="me", at=time)),
+            ev.ExecutionFailed(summary=summary, error=ev.ErrorInfo(code="c", message="m")),
+        ]
+    )
+    return ev.Recorded(
+        execution_id=new_id(),
+        event=event,
+        seq=dice.randint(1, 10**9),
+        time=time,
+        after=1,
+        message_id=new_id(),
+    )
+
+
+def arrive(events: Iterable[ev.Recorded], prices: PriceList) -> list[Arrived]:
+    return [
+        Arrived(
+            origin=Origin(
+                event_id=event.message_id,
+                execution_id=event.execution_id,
+                seq=event.seq,
+                time=event.time,
+                body=ev.encode(event.event),
+            ),
+            entry=entry_of(event, prices),
+        )
+        for event in events
+    ]
+
+
+def expected(events: Iterable[ev.Recorded], prices: PriceList) -> dict[tuple[Any, ...], dict[str, Any]]:
+    """The rollups, added up in another way: event by event, in Python."""
+    sums: dict[tuple[Any, ...], dict[str, Any]] = defaultdict(lambda: defaultdict(int))
+    for event in events:
+        assert isinstance(event.event, ev.ExecutionCompleted | ev.ExecutionStopped | ev.ExecutionFailed)
+        summary = event.event.summary
+        place = (summary.user_id, bucket_of(event.time), summary.engine.id, summary.engine.name)
+        whole = sums["execution", *place, "", "none"]
+        whole[event.event.type] += 1
+        if summary.started_at is not None:
+            whole["duration_ms"] += round((event.time - summary.started_at) / timedelta(milliseconds=1))
+        for part in summary.usage:
+            targets = [whole]
+            if part.tokens.total:
+                targets.append(sums["token_usage", *place, part.model, part.tier.value])
+                _add_tokens(targets[1], part, prices, event.time)
+            for target in targets:
+                target["calls"] += part.calls
+                if part.tokens.certainty is not Certainty.MEASURED:
+                    target[f"{part.tokens.certainty}_calls"] += part.calls
+    return sums
+
+
+def _add_tokens(target: dict[str, Any], part: ModelUsage, prices: PriceList, at: datetime) -> None:
+    for kind in ("input", "cached", "output", "thoughts", "tool"):
+        target[f"{kind}_tokens"] += getattr(part.tokens, kind)
+    target["total_tokens"] += part.tokens.total
+    cost = prices.cost(part, at)
+    if cost is None:
+        target["unpriced_tokens"] += part.tokens.total
+    else:
+        target["total_cost"] += cost.amount
+
+
+def found(server: PostgresServer) -> dict[tuple[Any, ...], dict[str, Any]]:
+    key = ("analytics_type", "user_id", "bucket", "engine_id", "engine_name", "model", "model_type")
+    result = {}
+    for row in rows(server, "SELECT * FROM user_analytics"):
+        row["user_id"] = str(row["user_id"])
+        place = tuple(row.pop(name) for name in key)
+        del row["date_hour"]
+        result[place] = {name: value for name, value in row.items() if value}
+    return result
+
+
+def plain(sums: dict[tuple[Any, ...], dict[str, Any]]) -> dict[tuple[Any, ...], dict[str, Any]]:
+    return {key: {name: value for name, value in row.items() if value} for key, row in sums.items()}
+
+
+async def test_rollups_are_the_sum_of_the_events_to_the_tenth_decimal(
+    server: PostgresServer, store: Store
+) -> None:
+    dice, prices = random.Random(1), await store.prices()
+    events = [end(dice) for _ in range(400)]
+    counted = await store.count(arrive(events, prices))
+    assert (counted.new, counted.rejects) == (400, [])
+    assert found(server) == plain(expected(events, prices))
+    assert await store.differences() == []
+
+
+async def test_repeats_count_once_however_batches_are_cut(server: PostgresServer, store: Store) -> None:
+    dice, prices = random.Random(2), await store.prices()
+    events = [end(dice) for _ in range(120)]
+    replayed = [*events, *dice.choices(events, k=200)]
+    dice.shuffle(replayed)
+    new = 0
+    while replayed:
+        size = dice.randint(1, 60)
+        batch, replayed = replayed[:size], replayed[size:]
+        new += (await store.count(arrive(batch, prices))).new
+    assert new == 120
+    assert found(server) == plain(expected(events, prices))
+    assert await store.differences() == []
+
+
+async def test_writers_that_count_the_same_events_at_once_count_them_once(
+    server: PostgresServer, store: Store
+) -> None:
+    dice, prices = random.Random(3), await store.prices()
+    events = [end(dice) for _ in range(300)]
+
+    async def replay(seed: int) -> int:
+        order = list(events)
+        random.Random(seed).shuffle(order)
+        batches = [order[start : start + 50] for start in range(0, len(order), 50)]
+        return sum([(await store.count(arrive(batch, prices))).new for batch in batches])
+
+    assert sum(await asyncio.gather(*map(replay, range(4)))) == 300
+    assert found(server) == plain(expected(events, prices))
+    assert await store.differences() == []
+
+
+async def test_a_second_end_of_one_execution_is_not_counted(server: PostgresServer, store: Store) -> None:
+    dice, prices = random.Random(4), await store.prices()
+    first = end(dice)
+    second = end(dice).model_copy(update={"execution_id": first.execution_id})
+    assert (await store.count(arrive([first, second], prices))).new == 1
+    assert (await store.count(arrive([second], prices))).new == 0
+    assert found(server) == plain(expected([first], prices))
+
+
+async def test_no_token_row_without_tokens_and_one_count_for_each_end(
+    server: PostgresServer, store: Store
+) -> None:
+    unknown = ModelUsage(model="m", tier=Tier.PAYG, tokens=Tokens(certainty=Certainty.UNKNOWN))
+    event = end(random.Random(5), usage=(unknown,))
+    await store.count(arrive([event], await store.prices()))
+    [row] = rows(server, "SELECT * FROM user_analytics")
+    assert (row["analytics_type"], row["unknown_calls"], row["total_tokens"]) == ("execution", 1, 0)
+    assert row["completed"] + row["stopped"] + row["failed"] == 1
+
+
+def _bad(dice: random.Random) -> dict[str, ev.Recorded]:
+    return {
+        "unknown_user": end(dice, user_id=new_id()),
+        "bad_value": end(dice, engine=ev.EngineRef(id="a", name="nul \0 inside", version=1)),
+        "too_many": end(dice, usage=(ModelUsage(model="m", tier=Tier.PAYG, tokens=Tokens(output=10**30)),)),
+    }
+
+
+async def test_of_a_batch_that_is_refused_only_the_bad_events_are_set_aside(
+    server: PostgresServer, store: Store
+) -> None:
+    dice, prices = random.Random(6), await store.prices()
+    good, bad = [end(dice) for _ in range(97)], _bad(dice)
+    batch = [*good, *bad.values()]
+    dice.shuffle(batch)
+    counted = await store.count(arrive(batch, prices))
+    assert counted.new == 97
+    assert {reject.origin.event_id: reject.reason for reject in counted.rejects} == {
+        bad["unknown_user"].message_id: "unknown_user",
+        bad["bad_value"].message_id: "bad_value",
+        bad["too_many"].message_id: "bad_value",
+    }
+    for _ in range(2):
+        await store.set_aside(counted.rejects)
+    kept = rows(server, "SELECT event_id, body FROM usage_rejects")
+    assert {row["event_id"]: row["body"] for row in kept} == {
+        event.message_id: ev.encode(event.event) for event in bad.values()
+    }
+    assert found(server) == plain(expected(good, prices))
+
+
+async def test_what_was_set_aside_may_say_anything(store: Store) -> None:
+    [arrived] = arrive([end(random.Random(7))], PriceList([]))
+    await store.set_aside([Reject(origin=arrived.origin, reason="unreadable", detail="a \0 b")])
+
+
+async def test_a_price_that_is_not_known_is_null_in_the_ledger(server: PostgresServer, store: Store) -> None:
+    parts = tuple(
+        ModelUsage(model=model, tier=Tier.PAYG, tokens=Tokens(output=1_000_000))
+        for model in ("gemini-3.8-flash", "stranger")
+    )
+    await store.count(arrive([end(random.Random(8), usage=parts)], await store.prices()))
+    query = "SELECT model, cost, price_version IS NULL AS unpriced FROM usage_ledger WHERE line > 0 ORDER BY model"
+    assert [tuple(row.values()) for row in rows(server, query)] == [
+        ("gemini-3.8-flash", Decimal("3.75"), False),
+        ("stranger", None, True),
+    ]
+
+
+async def test_a_tampered_rollup_shows_as_a_difference(server: PostgresServer, store: Store) -> None:
+    await store.count(arrive([end(random.Random(9))], await store.prices()))
+    with psycopg.connect(server.url) as connection:
+        connection.execute("UPDATE user_analytics SET calls = calls + 1 WHERE analytics_type = 'execution'")
+    assert {row["what"] for row in await store.differences()} == {"missing", "surplus"}
+
+
+async def test_a_database_that_is_away_is_unavailable_and_sets_nothing_aside() -> None:
+    nowhere = make_engine("postgresql://nobody@127.0.0.1:1/none", application="test")
+    batch: Sequence[Arrived] = arrive([end(random.Random(10)) for _ in range(4)], PriceList([]))
+    with pytest.raises(Unavailable):
+        await Store(nowhere).count(batch)
+    await nowhere.dispose()

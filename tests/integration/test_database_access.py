@@ -1,0 +1,386 @@
+"""Who may do what in the database. Every grant is listed here: one that nobody decided on fails."""
+
+from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
+from typing import Any
+
+import psycopg
+import pytest
+from psycopg import sql
+from sqlalchemy import Delete, Insert, Select, Update, func, insert, select, text, update
+from sqlalchemy.exc import ProgrammingError
+from sqlalchemy.ext.asyncio import AsyncEngine
+
+from deploy.local.postgres import PostgresServer
+from deploy.migrations.__main__ import run
+from shared import tables
+from shared.db import Role, make_engine, transaction
+from shared.ids import new_id
+from shared.tables import SYSTEM_USER_ID
+
+PASSWORDS = {"LEKHIKA_DB_PASSWORD_GATEWAY": "for-tests"}
+ANN, BOB = new_id(), new_id()
+
+# Table privileges by role. In brackets the columns they are limited to; `*-a,b` is all columns but those.
+GRANTS = {
+    "alembic_version": {},
+    "users": {
+        "lekhika_user": "SELECT[*-anonymised_at]",
+        "lekhika_auth": "SELECT[*-created_at]",
+        "lekhika_analytics": "SELECT[id]",
+        "lekhika_admin": "INSERT SELECT UPDATE",
+    },
+    "api_keys": {
+        "lekhika_user": "INSERT SELECT[*-digest] UPDATE[name,expires_at,revoked_at]",
+        "lekhika_auth": "SELECT UPDATE[last_used_at]",
+        "lekhika_admin": "DELETE INSERT SELECT[*-digest] UPDATE[name,expires_at,revoked_at]",
+    },
+    "sessions": {
+        "lekhika_auth": "DELETE INSERT SELECT UPDATE[expires_at]",
+        "lekhika_admin": "DELETE SELECT[*-digest,csrf]",
+    },
+    "engines": {
+        "lekhika_user": "DELETE INSERT SELECT UPDATE",
+        "lekhika_admin": "DELETE INSERT SELECT UPDATE",
+    },
+    "models": {
+        "lekhika_user": "SELECT",
+        "lekhika_analytics": "SELECT",
+        "lekhika_admin": "DELETE INSERT SELECT UPDATE",
+    },
+    "model_prices": {"lekhika_analytics": "SELECT", "lekhika_admin": "DELETE INSERT SELECT"},
+    "executions": {
+        "lekhika_user": "SELECT UPDATE[kept]",
+        "lekhika_projector": "DELETE INSERT SELECT UPDATE",
+        "lekhika_admin": "SELECT UPDATE[kept]",
+        "lekhika_janitor": "SELECT",
+    },
+    "projector_positions": {
+        "lekhika_projector": "INSERT SELECT UPDATE",
+        "lekhika_admin": "SELECT",
+        "lekhika_janitor": "SELECT",
+    },
+    "usage_ledger": {
+        "lekhika_user": "SELECT[*-cost,price_version]",
+        "lekhika_analytics": "INSERT SELECT UPDATE[cost,price_version]",
+        "lekhika_admin": "SELECT",
+    },
+    "user_analytics": {
+        "lekhika_user": "SELECT[*-total_cost,unpriced_tokens]",
+        "lekhika_analytics": "DELETE INSERT SELECT UPDATE",
+        "lekhika_admin": "SELECT",
+    },
+    "usage_rejects": {"lekhika_analytics": "DELETE INSERT SELECT", "lekhika_admin": "SELECT"},
+    "audit": {
+        "lekhika_user": "INSERT",
+        "lekhika_projector": "INSERT",
+        "lekhika_admin": "INSERT SELECT",
+    },
+}
+LIMITED_ROWS = {"users", "api_keys", "engines", "executions", "usage_ledger", "user_analytics", "audit"}
+"""Tables of which the role that serves users gets one person's rows."""
+WITHOUT_ROW_SECURITY = {"alembic_version"}
+MEMBERSHIPS = {
+    (role, "lekhika_gateway")
+    for role in ("lekhika_user", "lekhika_auth", "lekhika_projector", "lekhika_admin")
+}
+
+ACL = """
+SELECT relname, coalesce(rolname, 'PUBLIC') AS grantee, privilege_type, NULL AS attname
+FROM pg_class CROSS JOIN aclexplode(relacl) LEFT JOIN pg_roles ON pg_roles.oid = grantee
+WHERE relnamespace = 'public'::regnamespace AND relkind IN ('r', 'v', 'm', 'p') AND grantee <> relowner
+UNION ALL
+SELECT relname, coalesce(rolname, 'PUBLIC'), privilege_type, attname
+FROM pg_class JOIN pg_attribute ON attrelid = pg_class.oid CROSS JOIN aclexplode(attacl)
+    LEFT JOIN pg_roles ON pg_roles.oid = grantee
+WHERE relnamespace = 'public'::regnamespace
+"""
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[PostgresServer]:
+    running = PostgresServer(Path(tmp_path_factory.mktemp("postgres")))
+    run("upgrade", running.start(), PASSWORDS)
+    with psycopg.connect(running.url) as connection:
+        _fill(connection)
+    yield running
+    running.stop()
+
+
+@pytest.fixture
+async def gateway(server: PostgresServer) -> AsyncIterator[AsyncEngine]:
+    engine = make_engine(
+        server.url_for("lekhika_gateway", "for-tests"), application="test", pool_size=1, wait_seconds=1
+    )
+    yield engine
+    await engine.dispose()
+
+
+def _fill(connection: psycopg.Connection[Any]) -> None:
+    """The same rows for two people, in every table that has people's rows."""
+    for place, user in enumerate((ANN, BOB)):
+        name = ("ann", "bob")[place]
+        give = connection.execute
+        give("INSERT INTO users (id, email, display_name) VALUES (%s, %s, %s)", [user, f"{name}@x.org", name])
+        give(
+            "INSERT INTO api_keys (id, user_id, prefix, digest, name) VALUES (%s, %s, 'lk_12345', %s, 'key')",
+            [user, user, bytes([place]) * 32],
+        )
+        give("INSERT INTO engines (owner_id, id, name, definition) VALUES (%s, 'mine', 'Mine', '{}')", [user])
+        give(
+            "INSERT INTO executions (id, user_id, engine_id, engine_name, engine_version, status, kind,"
+            " created_at, last_seq) VALUES (%s, %s, 'e', 'E', 1, 'queued', 'none', now(), 1)",
+            [user, user],
+        )
+        give(
+            "INSERT INTO usage_ledger (execution_id, line, user_id, engine_id, engine_name, bucket, ended_at,"
+            " model, model_type, certainty, long_context, cost)"
+            " VALUES (%s, 1, %s, 'e', 'E', now(), now(), 'm', 'payg', 'measured', false, 1)",
+            [user, user],
+        )
+        give(
+            "INSERT INTO user_analytics (user_id, analytics_type, bucket, engine_id, engine_name, model,"
+            " model_type, total_cost) VALUES (%s, 'token_usage', now(), 'e', 'E', 'm', 'payg', 1)",
+            [user],
+        )
+        give("INSERT INTO audit (id, actor, action, target) VALUES (%s, %s, 'a', 't')", [user, user])
+    connection.execute(
+        "INSERT INTO engines (owner_id, id, name, definition, shared) VALUES (%s, 'sample', 'S', '{}', true)",
+        [SYSTEM_USER_ID],
+    )
+
+
+def _columns(given: str, table: str) -> frozenset[str]:
+    every = {column.name for column in tables.metadata.tables[table].columns}
+    if given.startswith("*-"):
+        left_out = set(given[2:].split(","))
+        assert left_out <= every, f"{table} has no {left_out - every}"
+        return frozenset(every - left_out)
+    return frozenset(given.split(","))
+
+
+def _decided(table: str, words: str) -> set[tuple[str, frozenset[str] | None]]:
+    found: set[tuple[str, frozenset[str] | None]] = set()
+    for word in words.split():
+        privilege, bracket, limited = word.rstrip("]").partition("[")
+        found.add((privilege, _columns(limited, table) if bracket else None))
+    return found
+
+
+def test_every_grant_was_decided_on(server: PostgresServer) -> None:
+    with psycopg.connect(server.url) as connection:
+        rows = connection.execute(ACL).fetchall()
+        existing = {
+            name
+            for (name,) in connection.execute("SELECT tablename FROM pg_tables WHERE schemaname = 'public'")
+        }
+    whole: dict[tuple[str, str], set[tuple[str, frozenset[str] | None]]] = {}
+    columns: dict[tuple[str, str, str], set[str]] = {}
+    for table, role, privilege, column in rows:
+        if column is None:
+            whole.setdefault((table, role), set()).add((privilege, None))
+        else:
+            columns.setdefault((table, role, privilege), set()).add(column)
+    for (table, role, privilege), names in columns.items():
+        whole.setdefault((table, role), set()).add((privilege, frozenset(names)))
+    decided = {
+        (table, role): _decided(table, words)
+        for table, roles in GRANTS.items()
+        for role, words in roles.items()
+    }
+    assert existing == set(GRANTS)
+    assert whole == decided
+
+
+def test_row_security_is_forced_on_every_table(server: PostgresServer) -> None:
+    with psycopg.connect(server.url) as connection:
+        flags = connection.execute(
+            "SELECT relname, relrowsecurity AND relforcerowsecurity FROM pg_class"
+            " WHERE relnamespace = 'public'::regnamespace AND relkind = 'r'"
+        ).fetchall()
+        for_users = connection.execute(
+            "SELECT tablename, qual, with_check FROM pg_policies WHERE 'lekhika_user' = ANY (roles)"
+        ).fetchall()
+    assert {name for name, forced in flags if not forced} == WITHOUT_ROW_SECURITY
+    about_one = {
+        table
+        for table, *terms in for_users
+        if all(term is None or "lekhika.user_id" in term for term in terms)
+    }
+    assert about_one == LIMITED_ROWS
+    assert {table for table, *_ in for_users} - about_one == {"models"}
+
+
+def test_roles_can_do_no_more_than_they_are_granted(server: PostgresServer) -> None:
+    with psycopg.connect(server.url) as connection:
+        powers = connection.execute(
+            "SELECT rolname, rolcanlogin FROM pg_roles WHERE rolname LIKE 'lekhika%'"
+            " AND NOT (rolsuper OR rolcreaterole OR rolcreatedb OR rolbypassrls OR rolinherit OR rolreplication)"
+        ).fetchall()
+        members = connection.execute(
+            "SELECT pg_get_userbyid(roleid), pg_get_userbyid(member) FROM pg_auth_members"
+            " WHERE pg_get_userbyid(member) LIKE 'lekhika%' OR pg_get_userbyid(roleid) LIKE 'lekhika%'"
+        ).fetchall()
+        may_create = connection.execute(
+            "SELECT rolname FROM pg_roles WHERE rolname LIKE 'lekhika%'"
+            " AND has_schema_privilege(rolname, 'public', 'CREATE')"
+        ).fetchall()
+    logins = {"lekhika_gateway", "lekhika_analytics", "lekhika_janitor"}
+    assert dict(powers) == {
+        **dict.fromkeys(logins, True),
+        **dict.fromkeys(("lekhika_user", "lekhika_auth", "lekhika_projector", "lekhika_admin"), False),
+    }
+    assert set(members) == MEMBERSHIPS
+    assert may_create == []
+
+
+@pytest.mark.parametrize(
+    ("table", "column"),
+    [
+        ("users", "id"),
+        ("api_keys", "user_id"),
+        ("executions", "user_id"),
+        ("usage_ledger", "user_id"),
+        ("user_analytics", "user_id"),
+    ],
+)
+async def test_a_user_sees_no_row_of_another_without_any_where(
+    gateway: AsyncEngine, table: str, column: str
+) -> None:
+    query = select(tables.metadata.tables[table].c[column])
+    async with transaction(gateway, role=Role.USER, user_id=ANN) as connection:
+        assert list((await connection.execute(query)).scalars()) == [ANN]
+    async with transaction(gateway, role=Role.USER) as connection:
+        assert list((await connection.execute(query)).scalars()) == []
+
+
+async def test_a_user_sees_his_engines_and_the_shared_ones(gateway: AsyncEngine) -> None:
+    async with transaction(gateway, role=Role.USER, user_id=ANN) as connection:
+        seen = await connection.execute(select(tables.engines.c.owner_id, tables.engines.c.id))
+        assert {tuple(row) for row in seen} == {(ANN, "mine"), (SYSTEM_USER_ID, "sample")}
+
+
+@pytest.mark.parametrize(
+    "query",
+    [
+        "SELECT cost FROM usage_ledger",
+        "SELECT price_version FROM usage_ledger",
+        "SELECT * FROM usage_ledger",
+        "SELECT usage_ledger FROM usage_ledger",
+        "SELECT 1 FROM usage_ledger WHERE cost > 0",
+        "SELECT 1 FROM usage_ledger ORDER BY cost",
+        "SELECT total_cost FROM user_analytics",
+        "SELECT sum(total_cost) FROM user_analytics",
+        "SELECT user_analytics FROM user_analytics",
+        "SELECT price_per_million FROM model_prices",
+        "SELECT digest FROM api_keys",
+        "SELECT 1 FROM sessions",
+        "SELECT 1 FROM audit",
+        "SELECT 1 FROM usage_rejects",
+        "UPDATE executions SET status = 'completed'",
+        "UPDATE user_analytics SET calls = 0",
+        "UPDATE users SET role = 'superadmin'",
+        "DELETE FROM usage_ledger",
+    ],
+)
+async def test_the_role_that_serves_users_may_not(gateway: AsyncEngine, query: str) -> None:
+    with pytest.raises(ProgrammingError, match="permission denied"):
+        async with transaction(gateway, role=Role.USER, user_id=ANN) as connection:
+            await connection.execute(text(query))
+
+
+ENGINE = {"id": "new", "name": "New", "definition": {}}
+
+
+@pytest.mark.parametrize(
+    "statement",
+    [
+        insert(tables.engines).values(owner_id=BOB, **ENGINE),
+        insert(tables.engines).values(owner_id=ANN, shared=True, **ENGINE),
+        update(tables.engines).where(tables.engines.c.id == "mine").values(shared=True),
+        update(tables.engines).where(tables.engines.c.id == "mine").values(owner_id=BOB),
+        insert(tables.audit).values(id=new_id(), actor=BOB, action="stop", target="x"),
+        insert(tables.api_keys).values(
+            id=new_id(), user_id=BOB, prefix="lk_", digest=b"2" * 32, name="for Bob"
+        ),
+    ],
+)
+async def test_a_user_can_write_nothing_in_the_name_of_others_or_for_all(
+    gateway: AsyncEngine, statement: Insert | Update
+) -> None:
+    with pytest.raises(ProgrammingError, match="row-level security"):
+        async with transaction(gateway, role=Role.USER, user_id=ANN) as connection:
+            await connection.execute(statement)
+
+
+@pytest.mark.parametrize(
+    "statement",
+    [
+        update(tables.engines).where(tables.engines.c.owner_id != ANN).values(name="Taken"),
+        tables.engines.delete().where(tables.engines.c.owner_id != ANN),
+        update(tables.executions).where(tables.executions.c.user_id != ANN).values(kept=True),
+        update(tables.api_keys).where(tables.api_keys.c.user_id != ANN).values(name="taken"),
+    ],
+)
+async def test_a_user_s_statement_does_not_reach_rows_of_others(
+    gateway: AsyncEngine, statement: Update | Delete
+) -> None:
+    async with transaction(gateway, role=Role.USER, user_id=ANN) as connection:
+        assert (await connection.execute(statement)).rowcount == 0
+
+
+async def test_a_revoked_key_stays_revoked(gateway: AsyncEngine) -> None:
+    async with transaction(gateway, role=Role.USER, user_id=BOB) as connection:
+        revoke = update(tables.api_keys).values(revoked_at=func.now())
+        restore = update(tables.api_keys).values(revoked_at=None)
+        assert (await connection.execute(revoke)).rowcount == 1
+        assert (await connection.execute(restore)).rowcount == 0
+
+
+async def test_an_admin_sees_all_and_adds_to_the_audit_without_changing_it(gateway: AsyncEngine) -> None:
+    async with transaction(gateway, role=Role.ADMIN) as connection:
+        costs = await connection.execute(select(tables.user_analytics.c.total_cost))
+        assert len(costs.all()) == 2
+        await connection.execute(
+            insert(tables.audit).values(id=new_id(), actor=ANN, action="drain", target="w")
+        )
+    for forbidden in ("UPDATE audit SET reason = ''", "DELETE FROM audit", "TRUNCATE audit"):
+        with pytest.raises(ProgrammingError, match="permission denied"):
+            async with transaction(gateway, role=Role.ADMIN) as connection:
+                await connection.execute(text(forbidden))
+
+
+async def test_a_repeated_audit_line_of_the_projector_is_one_line(gateway: AsyncEngine) -> None:
+    line = {"id": new_id(), "actor": ANN, "action": "stop", "target": "x"}
+    query = text(
+        "INSERT INTO audit (id, actor, action, target) VALUES (:id, :actor, :action, :target)"
+        " ON CONFLICT DO NOTHING"
+    )
+    for expected in (1, 0):
+        async with transaction(gateway, role=Role.PROJECTOR) as connection:
+            assert (await connection.execute(query, line)).rowcount == expected
+
+
+@pytest.mark.parametrize("table", sorted(GRANTS))
+async def test_the_gateway_s_login_alone_may_do_nothing(gateway: AsyncEngine, table: str) -> None:
+    query: Select[Any] = select(func.count()).select_from(text(table))
+    with pytest.raises(ProgrammingError, match="permission denied"):
+        async with transaction(gateway) as connection:
+            await connection.execute(query)
+
+
+async def test_role_and_user_do_not_stay_on_the_connection(gateway: AsyncEngine) -> None:
+    who = text("SELECT pg_backend_pid(), current_user, current_setting('lekhika.user_id', true)")
+    async with transaction(gateway, role=Role.USER, user_id=ANN) as connection:
+        pid, *bound = (await connection.execute(who)).one()
+    async with transaction(gateway) as connection:
+        same_pid, *after = (await connection.execute(who)).one()
+    assert (pid, bound, after) == (same_pid, ["lekhika_user", ANN], ["lekhika_gateway", ""])
+
+
+def test_other_logins_can_not_take_the_gateway_s_roles(server: PostgresServer) -> None:
+    for login in ("lekhika_analytics", "lekhika_janitor"):
+        with psycopg.connect(server.url) as connection:
+            connection.execute(sql.SQL("SET SESSION AUTHORIZATION {}").format(sql.Identifier(login)))
+            with pytest.raises(psycopg.errors.InsufficientPrivilege):
+                connection.execute("SET ROLE lekhika_admin")

@@ -1,0 +1,119 @@
+"""The schema, up and down; the services' picture of it; connections that come, fail and come back."""
+
+from collections.abc import Iterator
+from decimal import Decimal
+from pathlib import Path
+from typing import Any
+
+import psycopg
+import pytest
+from alembic.autogenerate import compare_metadata
+from alembic.migration import MigrationContext
+from sqlalchemy import create_engine, text
+
+from deploy.local.postgres import PostgresServer
+from deploy.migrations.__main__ import run
+from shared import tables
+from shared.db import driver_url, make_engine, transaction
+from shared.errors import Unavailable
+
+COUNT_TABLES = "SELECT count(*) FROM pg_tables WHERE schemaname = 'public' AND tablename <> 'alembic_version'"
+
+
+@pytest.fixture
+def server(tmp_path: Path) -> Iterator[PostgresServer]:
+    running = PostgresServer(tmp_path / "postgres")
+    running.start()
+    yield running
+    running.stop()
+
+
+def _one(server: PostgresServer, query: str) -> Any:
+    with psycopg.connect(server.url) as connection:
+        row = connection.execute(query.encode()).fetchone()
+        assert row is not None
+        return row[0]
+
+
+def test_up_twice_down_and_up_again(server: PostgresServer, capsys: pytest.CaptureFixture[str]) -> None:
+    for action, expected in (("upgrade", 12), ("upgrade", 12), ("downgrade", 0), ("upgrade", 12)):
+        run(action, server.url, {})
+        assert _one(server, COUNT_TABLES) == expected
+    run("current", server.url, {})
+    assert capsys.readouterr().out.strip() == "0001 (head)"
+
+
+def test_the_services_picture_is_the_schema(server: PostgresServer) -> None:
+    run("upgrade", server.url, {})
+    engine = create_engine(driver_url(server.url))
+    with engine.connect() as connection:
+        context = MigrationContext.configure(
+            connection,
+            opts={
+                "compare_type": True,
+                "compare_server_default": True,
+                # Indices serve queries and are no part of the picture.
+                "include_object": lambda thing, name, kind, reflected, other: kind != "index",
+            },
+        )
+        differences = compare_metadata(context, tables.metadata)
+    engine.dispose()
+    # Comments are for those who look at the database itself.
+    assert [one for one in differences if "comment" not in str(one[0])] == []
+
+
+def test_known_models_have_prices_and_the_dated_one_changes(server: PostgresServer) -> None:
+    run("upgrade", server.url, {})
+    without = (
+        "SELECT count(*) FROM models WHERE name NOT IN (SELECT model FROM model_prices"
+        " GROUP BY model HAVING count(DISTINCT token_kind) = 5)"
+    )
+    assert _one(server, without) == 0
+    with psycopg.connect(server.url) as connection:
+        found = connection.execute(
+            "SELECT valid_from::date::text, price_per_million FROM model_prices"
+            " WHERE model = 'gemini-3.8-flash' AND token_kind = 'thoughts' ORDER BY valid_from"
+        ).fetchall()
+    assert found == [("2025-01-01", Decimal("3.75")), ("2027-01-01", Decimal("7.50"))]
+
+
+def test_passwords_are_set_on_every_upgrade_and_never_shown(
+    server: PostgresServer, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for password in ("first-%s-'quoted'", "second"):
+        run("upgrade", server.url, {"LEKHIKA_DB_PASSWORD_JANITOR": password})
+        url = psycopg.conninfo.make_conninfo(server.url, user="lekhika_janitor", password=password)
+        with psycopg.connect(url) as connection:
+            assert connection.info.user == "lekhika_janitor"
+    with pytest.raises(psycopg.OperationalError):
+        psycopg.connect(psycopg.conninfo.make_conninfo(server.url, user="lekhika_janitor", password="first"))
+    output = capsys.readouterr()
+    assert "second" not in output.out + output.err + server.log.read_text()
+
+
+async def test_an_outage_is_unavailable_and_over_when_the_server_is_back(server: PostgresServer) -> None:
+    engine = make_engine(server.url, application="test", pool_size=2)
+    one = text("SELECT 1")
+    async with transaction(engine) as connection:
+        await connection.execute(one)
+    server.kill()
+    for _ in range(2):
+        with pytest.raises(Unavailable):
+            async with transaction(engine) as connection:
+                await connection.execute(one)
+    server.start()
+    async with transaction(engine) as connection:
+        assert (await connection.execute(one)).scalar() == 1
+    await engine.dispose()
+
+
+async def test_a_slow_statement_and_a_used_up_pool_are_unavailable(server: PostgresServer) -> None:
+    engine = make_engine(server.url, application="test", pool_size=1, wait_seconds=0.1, statement_seconds=0.1)
+    with pytest.raises(Unavailable, match="timeout"):
+        async with transaction(engine) as connection:
+            await connection.execute(text("SELECT pg_sleep(5)"))
+    async with transaction(engine):
+        with pytest.raises(Unavailable):
+            async with transaction(engine):
+                pass
+    await engine.dispose()
