@@ -1,10 +1,15 @@
 """Whether the schema of a structured output can be used. Pure."""
 
+import itertools
 from collections.abc import Iterator
 from typing import Any
 
 from jsonschema import Draft202012Validator
 from jsonschema.exceptions import SchemaError
+
+MAX_REFERENCES = 500
+_SAME_VALUE = ("not", "if", "then", "else")
+_SAME_VALUE_LISTS = ("allOf", "anyOf", "oneOf")
 
 
 def schema_faults(schema: dict[str, Any]) -> Iterator[tuple[str, str]]:
@@ -15,25 +20,30 @@ def schema_faults(schema: dict[str, Any]) -> Iterator[tuple[str, str]]:
     try:
         Draft202012Validator.check_schema(schema, format_checker=Draft202012Validator.FORMAT_CHECKER)
     except SchemaError as error:
-        yield (
-            ".".join(str(part) for part in error.absolute_path),
-            f"is not a valid JSON Schema: {error.message[:300]}",
-        )
+        path = ".".join(str(part) for part in error.absolute_path)
+        yield path, f"is not a valid JSON Schema: {error.message[:300]}"
         return
     except RecursionError:
         yield "", "is nested too deeply"
         return
-    for path, reference in _references("", schema):
-        if not _leads_somewhere(schema, reference):
+    references = list(itertools.islice(_references("", schema), MAX_REFERENCES + 1))
+    if len(references) > MAX_REFERENCES:
+        yield "", f"has more than {MAX_REFERENCES} references"
+        return
+    for path, holder, reference in references:
+        if _target(schema, reference) is None:
             yield path, f"leads to {reference[:80]!r}, which is not in this schema"
+        elif _comes_back(schema, holder):
+            yield path, "leads back to itself, so that checking would never end"
 
 
-def _references(path: str, value: object) -> Iterator[tuple[str, str]]:
+def _references(path: str, value: object) -> Iterator[tuple[str, dict[str, Any], str]]:
+    """Path, object that it stands in, and text of every reference."""
     if isinstance(value, dict):
         for key, inner in value.items():
             inner_path = f"{path}.{key}" if path else key
             if key in ("$ref", "$dynamicRef") and isinstance(inner, str):
-                yield inner_path, inner
+                yield inner_path, value, inner
             else:
                 yield from _references(inner_path, inner)
     elif isinstance(value, list):
@@ -41,16 +51,42 @@ def _references(path: str, value: object) -> Iterator[tuple[str, str]]:
             yield from _references(f"{path}.{index}", inner)
 
 
-def _leads_somewhere(schema: object, reference: str) -> bool:
+def _target(schema: object, reference: str) -> object:
+    """The schema that a reference leads to; None when there is none."""
     if reference != "#" and not reference.startswith("#/"):
-        return False
+        return None
     place = schema
     for part in reference.split("/")[1:]:
         name = part.replace("~1", "/").replace("~0", "~")
-        if isinstance(place, dict) and name in place:
-            place = place[name]
+        if isinstance(place, dict):
+            place = place.get(name)
         elif isinstance(place, list) and name.isdecimal() and int(name[:6]) < len(place):
             place = place[int(name[:6])]
         else:
-            return False
-    return isinstance(place, dict | bool)
+            return None
+    return place if isinstance(place, dict | bool) else None
+
+
+def _comes_back(schema: object, holder: dict[str, Any]) -> bool:
+    """Whether a schema is applied to the very value that it is being applied to."""
+    seen: set[int] = set()
+    waiting = list(_applied_to_same_value(schema, holder))
+    while waiting:
+        here = waiting.pop()
+        if here is holder:
+            return True
+        if isinstance(here, dict) and id(here) not in seen:
+            seen.add(id(here))
+            waiting.extend(_applied_to_same_value(schema, here))
+    return False
+
+
+def _applied_to_same_value(schema: object, here: dict[str, Any]) -> Iterator[object]:
+    for key in ("$ref", "$dynamicRef"):
+        if isinstance(here.get(key), str):
+            yield _target(schema, here[key])
+    for key in _SAME_VALUE:
+        yield here.get(key)
+    for key in _SAME_VALUE_LISTS:
+        yield from here.get(key) or ()
+    yield from (here.get("dependentSchemas") or {}).values()

@@ -98,7 +98,9 @@ def _plain(loc: Sequence[int | str]) -> tuple[int | str, ...]:
             place.pop(3)
     if place[:1] == ["inputs"] and len(place) > 3 and place[2] == "default":
         del place[3:]
-    return tuple(part for part in place if part != "[key]")
+    if place[:1] == ["inputs"] and place[2:] == ["[key]"]:
+        del place[2:]
+    return tuple(place)
 
 
 def _node_id(definition: Mapping[str, Any], where: Sequence[int | str]) -> str | None:

@@ -2,23 +2,52 @@
 
 import functools
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sized
 from typing import Any
 
 from jinja2 import StrictUndefined, Template, TemplateError, Undefined, meta
+from jinja2.exceptions import SecurityError
+from jinja2.runtime import Context
 from jinja2.sandbox import ImmutableSandboxedEnvironment
 
 from shared.errors import Permanent
 
 MAX_RENDERED = 16_000_000
 """Characters that one template may give."""
+MAX_EXPONENT = 64
 
 
 class TemplateProblem(Permanent):
     """A template can not be parsed, names what does not exist, or failed while rendering."""
 
 
-_TEXT = ImmutableSandboxedEnvironment(undefined=StrictUndefined, autoescape=False, keep_trailing_newline=True)
+class _Sandbox(ImmutableSandboxedEnvironment):
+    """Without the operators that make a huge value out of two small ones. Intercepted ones are not worked out while
+    compiling either.
+    """
+
+    intercepted_binops = frozenset({"*", "**"})
+
+    def call_binop(self, context: Context, operator: str, left: Any, right: Any) -> Any:
+        if operator == "**" and not _small_power(left, right):
+            raise SecurityError("the power is too large")
+        if operator == "*" and _length(left) * _length(right) > MAX_RENDERED:
+            raise SecurityError("the product is too large")
+        return super().call_binop(context, operator, left, right)
+
+
+def _small_power(base: Any, exponent: Any) -> bool:
+    return isinstance(base, int | float) and isinstance(exponent, int | float) and abs(exponent) <= MAX_EXPONENT
+
+
+def _length(value: Any) -> int:
+    """How much longer a product becomes by this factor, roughly."""
+    if isinstance(value, int):
+        return max(1, abs(value)) if value.bit_length() <= 64 else MAX_RENDERED + 1
+    return max(1, len(value)) if isinstance(value, Sized) else 1
+
+
+_TEXT = _Sandbox(undefined=StrictUndefined, autoescape=False, keep_trailing_newline=True)
 _EXPRESSION = re.compile(r"^\s*\{\{(?P<expression>.+)\}\}\s*$", re.DOTALL)
 
 
@@ -53,7 +82,7 @@ def render(source: str, values: Mapping[str, Any]) -> str:
             if size > MAX_RENDERED:
                 raise TemplateProblem(f"the text grows over {MAX_RENDERED:,} characters")
             pieces.append(piece)
-    except TemplateProblem:
+    except Permanent:
         raise
     except Exception as error:  # noqa: BLE001 - a template is somebody's program: what it raises is its fault
         raise TemplateProblem(f"{type(error).__name__}: {error}") from None
@@ -70,6 +99,8 @@ def evaluate(source: str, values: Mapping[str, Any]) -> object:
         raise TemplateProblem("give one expression in {{ }}, such as {{ outline.parts }}")
     try:
         value = _TEXT.compile_expression(match["expression"], undefined_to_none=False)(**values)
+    except Permanent:
+        raise
     except Exception as error:  # noqa: BLE001 - as above
         raise TemplateProblem(f"{type(error).__name__}: {error}") from None
     if isinstance(value, Undefined):

@@ -20,6 +20,7 @@ from services.executor.nodes.context import CallTimes, NodeFailed
 from services.executor.nodes.for_each import close_items, open_items
 from services.executor.nodes.generate import run_generate
 from services.executor.nodes.template import run_template
+from services.executor.time_limit import OutOfTime, time_limit
 from shared import deltas, ending, subjects
 from shared import events as ev
 from shared.artifacts import INLINE_BYTES, Artifacts
@@ -29,6 +30,8 @@ from shared.tasks import spawn
 
 _log = logging.getLogger(__name__)
 
+PLAN_SECONDS = 1.0
+"""How long templates may take each time; everything else in this process waits meanwhile."""
 CLOSE_SECONDS = 2.0
 """How long an aborted call may take to end before the end is written without waiting for it."""
 
@@ -178,8 +181,8 @@ class ExecutionRun:
         while True:
             if self._interrupt is not None:
                 return await self._end_interrupted()
-            plan = planner.plan(program, self.journal.state, self._values, frozenset(self._tasks))
             try:
+                plan = self._plan(program)
                 if plan.output is not None:
                     return await self._end_completed(plan.output)
                 if plan.error is not None:
@@ -194,6 +197,14 @@ class ExecutionRun:
                 error = ev.ErrorInfo(code=failure.code, message=failure.message, node=failure.node)
                 if self._interrupt is None:
                     return await self._end_failed(error)
+
+    def _plan(self, program: planner.Program) -> planner.Plan:
+        try:
+            with time_limit(PLAN_SECONDS):
+                return planner.plan(program, self.journal.state, self._values, frozenset(self._tasks))
+        except OutOfTime:
+            message = f"Its templates take longer than {PLAN_SECONDS:g} s. Make them do less."
+            return planner.Plan(error=ev.ErrorInfo(code="template_error", message=message))
 
     def _begin(self, steps: Sequence[planner.Step]) -> None:
         for step in steps:

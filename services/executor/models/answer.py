@@ -68,7 +68,7 @@ def _empty(truncated: bool) -> ModelError:
 def _check_schema(text: str, schema: dict[str, object], truncated: bool) -> None:
     try:
         jsonschema.validate(json.loads(text), schema)
-    except (ValueError, jsonschema.ValidationError) as error:
+    except (ValueError, RecursionError, jsonschema.ValidationError) as error:
         reason = error.message if isinstance(error, jsonschema.ValidationError) else str(error)
         if truncated:
             raise ModelError(

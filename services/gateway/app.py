@@ -1,0 +1,195 @@
+"""The gateway, put together."""
+
+import contextlib
+import logging
+from collections.abc import AsyncIterator, Awaitable, Callable
+from pathlib import Path
+from typing import Any, cast
+
+from fastapi import FastAPI
+from fastapi.responses import FileResponse
+from nats.aio.client import Client
+from nats.aio.msg import Msg
+from sqlalchemy import text
+from starlette.middleware.cors import CORSMiddleware
+from starlette.routing import Route
+from starlette.staticfiles import StaticFiles
+from starlette.types import Receive, Scope, Send
+from uvicorn._types import ASGIApplication
+
+from services.gateway import engines, executions, me, problems, usage, workers
+from services.gateway.auth import CHANGED_KEYS, Authenticator
+from services.gateway.body_limit import BodyLimit
+from services.gateway.catalogue import Catalogue
+from services.gateway.connection import DroppableConnection
+from services.gateway.idempotency import IdempotencyKeys
+from services.gateway.lanes import Lanes
+from services.gateway.middleware import Observe, SecurityHeaders
+from services.gateway.parts import Parts
+from services.gateway.projector import Projector
+from services.gateway.request_bodies import Bodies
+from services.gateway.settings import GatewaySettings
+from shared.artifacts import Artifacts
+from shared.asgi import Parser, serve
+from shared.db import make_engine, transaction
+from shared.errors import Permanent
+from shared.health import health_app
+from shared.heartbeat import Heartbeat
+from shared.jetstream import api
+from shared.log import ExecutionLog
+from shared.log_shipping import LogShipper
+from shared.logs import LineMaker
+from shared.nats import connect
+from shared.service import Stop, version
+from shared.subjects import EXECUTIONS
+from shared.tasks import cancel_and_wait, spawn
+from shared.topology import missing
+
+SERVICE = "gateway"
+CONSOLE = Path(__file__).with_name("console")
+HEALTH = ("/livez", "/readyz", "/metrics")
+
+_log = logging.getLogger(__name__)
+
+
+class _Raw:
+    """A plain ASGI application as a route's end point."""
+
+    def __init__(self, app: ASGIApplication) -> None:
+        self._app = cast("Any", app)
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        await self._app(scope, receive, send)
+
+
+def create_app(parts: Parts) -> FastAPI:
+    """The application over parts that run already."""
+    app = FastAPI(
+        title="Lekhika",
+        version=version(),
+        docs_url=None,
+        redoc_url=None,
+        separate_input_output_schemas=False,
+        telemetry={"tracing": False, "metrics": False, "logs": False},  # ours has the names of the conventions
+    )
+    app.state.parts = parts
+    problems.install(app)
+    for module in (executions, engines, usage, me, workers):
+        app.include_router(module.router)
+    health = _Raw(health_app(service=SERVICE, instance=parts.instance, ready=lambda: ready(parts)))
+    app.router.routes.extend(Route(path, health, methods=["GET"], include_in_schema=False) for path in HEALTH)
+    app.add_api_route("/", _page, include_in_schema=False)
+    app.mount("/console", StaticFiles(directory=CONSOLE, html=True), name="console")
+    app.add_middleware(BodyLimit, most=parts.settings.max_body_bytes)
+    app.add_middleware(
+        CORSMiddleware,
+        allow_origins=parts.settings.allowed_origins(),
+        allow_methods=["GET", "POST", "PUT", "DELETE"],
+        allow_headers=["Authorization", "Content-Type", "Idempotency-Key", "Last-Event-ID", "traceparent"],
+        expose_headers=["Location", "Retry-After", "X-Lekhika-Partial"],
+    )
+    app.add_middleware(Observe)
+    app.add_middleware(SecurityHeaders)
+    return app
+
+
+async def _page() -> FileResponse:
+    return FileResponse(CONSOLE / "index.html", headers={"Cache-Control": "no-cache"})
+
+
+async def ready(parts: Parts) -> tuple[bool, str]:
+    """Whether NATS has the log and Postgres answers. Raises: Unavailable."""
+    answer = await api(parts.nc, f"STREAM.INFO.{EXECUTIONS}", {}, seconds=1.5)
+    if "error" in answer:
+        return False, f"the log: {answer['error'].get('description')}"
+    async with transaction(parts.db) as connection:
+        await connection.execute(text("SELECT 1"))
+    return not parts.drain.is_set(), "shutting down" if parts.drain.is_set() else "all there"
+
+
+@contextlib.asynccontextmanager
+async def compose(settings: GatewaySettings, stop: Stop) -> AsyncIterator[Parts]:
+    """All parts of the gateway, running. Raises: Unavailable or Permanent, when it can not start."""
+    nc = await connect(settings.nats_url, SERVICE, stop.fail)
+    db = make_engine(
+        settings.database_url.get_secret_value(), application=SERVICE, pool_size=settings.database_pool
+    )
+    log, artifacts = ExecutionLog(nc), Artifacts(nc.jetstream())
+    parts = Parts(
+        settings=settings,
+        nc=nc,
+        js=nc.jetstream(),
+        log=log,
+        artifacts=artifacts,
+        db=db,
+        authenticator=Authenticator(db),
+        catalogue=Catalogue(db, nc),
+        lanes=Lanes(nc, log, db, settings.now_per_user),
+        idempotency=IdempotencyKeys(nc),
+        bodies=Bodies(artifacts),
+        fleet=workers.Fleet(),
+        drain=stop,
+    )
+    try:
+        absent = await missing(nc)
+        if absent:
+            raise Permanent(f"the topology was not created: {', '.join(absent)} missing; run python -m shared.topology")
+        async with (
+            _heard(nc, CHANGED_KEYS, parts.authenticator.hear),
+            parts.catalogue,
+            parts.lanes.running(),
+            _projecting(parts, stop),
+        ):
+            yield parts
+    finally:
+        await nc.close()
+        await db.dispose()
+
+
+@contextlib.asynccontextmanager
+async def _heard(nc: Client, subject: str, hear: Callable[[Msg], Awaitable[None]]) -> AsyncIterator[None]:
+    subscription = await nc.subscribe(subject, cb=hear)
+    try:
+        yield
+    finally:
+        if not nc.is_closed:
+            await subscription.unsubscribe()
+
+
+@contextlib.asynccontextmanager
+async def _projecting(parts: Parts, stop: Stop) -> AsyncIterator[None]:
+    task = spawn(Projector(parts).run(stop), name="projector")
+    task.add_done_callback(lambda ended: None if ended.cancelled() else stop.fail("the projector ended"))
+    try:
+        yield
+    finally:
+        await cancel_and_wait(task)
+
+
+def listening(parts: Parts) -> contextlib.AbstractAsyncContextManager[int]:
+    """Serves the application while the block runs; gives the port. Raises: Permanent, when it can not listen."""
+    settings = parts.settings
+    return serve(
+        cast("ASGIApplication", create_app(parts)),
+        settings.http_host,
+        settings.http_port,
+        http=cast("Parser", DroppableConnection),
+        graceful_seconds=settings.shutdown_seconds,
+    )
+
+
+async def main(settings: GatewaySettings, stop: Stop, maker: LineMaker) -> None:
+    """Runs until `stop`. Raises: Unavailable or Permanent, when it can not start."""
+    who: dict[str, Any] = {"service": SERVICE, "instance": settings.instance}
+
+    def snapshot() -> dict[str, Any]:
+        return {"state": "draining" if stop.is_set() else "ready"}
+
+    async with (
+        compose(settings, stop) as parts,
+        LogShipper(parts.nc, maker, **who),
+        Heartbeat(parts.js, **who, snapshot=snapshot),
+        listening(parts) as port,
+    ):
+        _log.info("listening on http://%s:%d", settings.http_host, port)
+        await stop.wait()

@@ -1,0 +1,80 @@
+"""Request bodies: JSON objects of bounded size and depth, and what is wrong with them, field by field."""
+
+from collections.abc import Iterator, Sequence
+from typing import Any, TypeVar
+
+import orjson
+from fastapi import Request
+from pydantic import BaseModel, ValidationError
+
+from services.gateway.problems import FieldError, Problem, invalid
+
+MAX_DEPTH = 32
+"""Levels of lists and objects within each other."""
+
+M = TypeVar("M", bound=BaseModel)
+
+
+async def read_object(request: Request, *, optional: bool = False) -> dict[str, Any]:
+    """The JSON object in the body; `{}` for an empty body if it is optional. `BodyLimit` bounds its size.
+
+    Raises: Problem 400, when it is not JSON; 422, when it is not an object, nested too deep, or holds NUL characters.
+    """
+    data = await request.body()
+    if optional and not data.strip():
+        return {}
+    try:
+        value = orjson.loads(data)
+    except orjson.JSONDecodeError as error:
+        raise Problem(400, "invalid_json", "The body is not JSON", f"The body can not be read: {error}") from None
+    if not isinstance(value, dict):
+        raise invalid("The body must be a JSON object.", [FieldError("body", "must be an object")])
+    for field, detail in _faults(value):
+        raise invalid("The body holds a value that can not be taken.", [FieldError(field, detail)])
+    return value
+
+
+def _faults(value: dict[str, Any]) -> Iterator[tuple[str, str]]:
+    """Where the value is nested too deep or has a NUL character, which Postgres can not store. Without recursion."""
+    waiting: list[tuple[str, Any, int]] = [("", value, 0)]
+    while waiting:
+        path, here, depth = waiting.pop()
+        if depth > MAX_DEPTH:
+            yield path[:200], f"is nested deeper than {MAX_DEPTH} levels"
+            return
+        if isinstance(here, str):
+            if "\0" in here:
+                yield path or "body", "must not hold NUL characters"
+        elif isinstance(here, dict):
+            if any("\0" in key for key in here):
+                yield path or "body", "must not hold NUL characters in names"
+                return
+            waiting.extend((f"{path}.{key}" if path else key, item, depth + 1) for key, item in here.items())
+        elif isinstance(here, list):
+            waiting.extend((f"{path}.{index}", item, depth + 1) for index, item in enumerate(here))
+
+
+def parsed(model: type[M], value: dict[str, Any], prefix: str = "") -> M:
+    """Raises: Problem 422 that names each wrong field, with `prefix` before it."""
+    try:
+        return model.model_validate(value)
+    except ValidationError as error:
+        faults = field_errors(error, prefix)
+        raise invalid(f"{faults[0].field}: {faults[0].detail}", faults) from None
+
+
+def field_errors(error: ValidationError, prefix: str = "") -> Sequence[FieldError]:
+    return [
+        FieldError(prefix + ".".join(str(part) for part in fault["loc"]), _detail(fault["type"], fault["msg"]))
+        for fault in error.errors(include_input=False, include_url=False)
+    ]
+
+
+def _detail(kind: str, message: str) -> str:
+    match kind:
+        case "missing":
+            return "is required"
+        case "extra_forbidden":
+            return "is not known"
+        case _:
+            return message

@@ -1,0 +1,195 @@
+"""Engines and models, remembered for a short while. A change is broadcast to every gateway after its commit."""
+
+import logging
+import re
+import time
+from collections import OrderedDict
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from types import TracebackType
+
+from nats.aio.client import Client
+from nats.aio.msg import Msg
+from nats.aio.subscription import Subscription
+from nats.errors import Error as NatsError
+from pydantic import ValidationError
+from sqlalchemy.ext.asyncio import AsyncEngine
+
+from services.gateway import engine_store
+from services.gateway.engine_store import EngineRow, ModelRow
+from services.gateway.problems import Problem
+from shared.errors import Unavailable
+from shared.usage import Tier
+from shared.workflow import ENGINE_ID_PATTERN, Engine
+
+CHANGED_ENGINES = "changed.engines"
+"""Core NATS subject: the id of an engine that was changed, or nothing for all."""
+CHANGED_MODELS = "changed.models"
+FRESH_SECONDS = 30.0
+"""What is remembered is asked for again after this, in case a broadcast was lost."""
+STALE_SECONDS = 3600.0
+"""While Postgres does not answer, what is remembered is good for this long."""
+REMEMBERED = 5_000
+
+_ENGINE_ID = re.compile(ENGINE_ID_PATTERN)
+_log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StoredEngine:
+    owner_id: str
+    definition: Engine
+    version: int
+    shared: bool
+    updated_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class Models:
+    """The catalogue of models at one moment."""
+
+    rows: tuple[ModelRow, ...] = ()
+
+    def known(self, now: datetime) -> frozenset[str]:
+        """Names that an engine may use."""
+        return frozenset(row.name for row in self.rows if not _retired(row, now))
+
+    def successors(self, now: datetime) -> dict[str, str]:
+        """For each retired name the one to take instead, if there is one."""
+        return {row.name: row.successor for row in self.rows if row.successor and _retired(row, now)}
+
+    def tiers(self, names: Iterable[str]) -> dict[str, Tier]:
+        """What is not known to be included is paid for."""
+        known = {row.name: row.tier for row in self.rows}
+        return {name: known.get(name, Tier.PAYG) for name in names}
+
+
+def _retired(row: ModelRow, now: datetime) -> bool:
+    return row.retired_at is not None and row.retired_at <= now
+
+
+def is_engine_id(text: str) -> bool:
+    return _ENGINE_ID.fullmatch(text) is not None
+
+
+class Catalogue:
+    """Async context manager; inside it, broadcasts are heard."""
+
+    def __init__(self, db: AsyncEngine, nc: Client, clock: Callable[[], float] = time.monotonic) -> None:
+        self._db = db
+        self._nc = nc
+        self._clock = clock
+        self._engines: OrderedDict[tuple[str, str], tuple[float, StoredEngine]] = OrderedDict()
+        self._models: tuple[float, Models] | None = None
+        self._changes = 0
+        self._subscriptions: list[Subscription] = []
+
+    async def __aenter__(self) -> "Catalogue":
+        self._subscriptions = [
+            await self._nc.subscribe(CHANGED_ENGINES, cb=self._hear_engines),
+            await self._nc.subscribe(CHANGED_MODELS, cb=self._hear_models),
+        ]
+        await self._nc.flush()
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        for subscription in self._subscriptions:
+            if not self._nc.is_closed:
+                await subscription.unsubscribe()
+
+    async def engine(self, user_id: str, engine_id: str) -> StoredEngine | None:
+        """A user's own engine of that id, else the shared one.
+
+        Raises: Unavailable, when it is not in memory and Postgres does not answer; Problem 409, when its definition
+        can not be read by this release.
+        """
+        if not is_engine_id(engine_id):
+            return None
+        key = (user_id, engine_id)
+        known = self._engines.get(key)
+        if known is not None and self._clock() - known[0] <= FRESH_SECONDS:
+            return known[1]
+        changes = self._changes
+        try:
+            rows = await engine_store.visible(self._db, user_id, engine_id)
+        except Unavailable:
+            if known is not None and key in self._engines and self._clock() - known[0] <= STALE_SECONDS:
+                return known[1]
+            raise
+        if not rows:
+            self._engines.pop(key, None)
+            return None
+        found = _read(rows[0])
+        if changes == self._changes:  # else what was read may be older than the change
+            self._engines[key] = (self._clock(), found)
+            self._engines.move_to_end(key)
+            if len(self._engines) > REMEMBERED:
+                self._engines.popitem(last=False)
+        return found
+
+    async def models(self) -> Models:
+        """Raises: Unavailable, when they are not in memory and Postgres does not answer."""
+        known = self._models
+        if known is not None and self._clock() - known[0] <= FRESH_SECONDS:
+            return known[1]
+        changes = self._changes
+        try:
+            found = Models(tuple(await engine_store.models(self._db)))
+        except Unavailable:
+            if known is not None and self._clock() - known[0] <= STALE_SECONDS:
+                return known[1]
+            raise
+        if changes == self._changes:
+            self._models = (self._clock(), found)
+        return found
+
+    async def tiers(self, names: Iterable[str]) -> Mapping[str, Tier]:
+        """The tier of each of these models. Raises: Unavailable."""
+        wanted = list(names)
+        return (await self.models()).tiers(wanted) if wanted else {}
+
+    async def known_models(self) -> frozenset[str]:
+        """Names that engines may use now. Raises: Unavailable."""
+        return (await self.models()).known(datetime.now(UTC))
+
+    async def changed(self, engine_id: str) -> None:
+        """To be called after the commit: forgets the engine here, and tells the other gateways."""
+        self._forget(engine_id)
+        try:
+            await self._nc.publish(CHANGED_ENGINES, engine_id.encode())
+        except NatsError as error:
+            _log.warning(
+                "change of an engine not broadcast: %s; others see it within %.0f s", error, FRESH_SECONDS
+            )
+
+    async def _hear_engines(self, msg: Msg) -> None:
+        self._forget(msg.data.decode(errors="replace"))
+
+    async def _hear_models(self, _: Msg) -> None:
+        self._changes += 1
+        self._models = None
+
+    def _forget(self, engine_id: str) -> None:
+        self._changes += 1
+        for key in [key for key in self._engines if not engine_id or key[1] == engine_id]:
+            del self._engines[key]
+
+
+def _read(row: EngineRow) -> StoredEngine:
+    try:
+        definition = Engine.model_validate(row.definition)
+    except ValidationError:
+        detail = (
+            f"Engine {row.id} was stored by another release and can not be read; put its definition again."
+        )
+        raise Problem(409, "engine_unreadable", "The engine can not be read", detail) from None
+    return StoredEngine(
+        owner_id=row.owner_id,
+        definition=definition,
+        version=row.version,
+        shared=row.shared,
+        updated_at=row.updated_at,
+    )

@@ -1,0 +1,267 @@
+"""Starting and stopping: what is decided about an execution, and the guarded append that makes it so."""
+
+import asyncio
+import contextlib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING, Any
+
+from services.gateway.auth import Principal
+from services.gateway.idempotency import Fixed
+from services.gateway.parts import Parts
+from services.gateway.problems import FieldError, Problem, invalid
+from services.gateway.queries import load_own, not_found, present, retention
+from services.gateway.remains import open_calls
+from services.gateway.resource import execution_json
+from shared import conventions, ending, telemetry
+from shared import events as ev
+from shared.errors import Conflict
+from shared.execution import ExecutionState, Status, fold
+from shared.ids import new_id
+from shared.usage import kind_of
+from shared.validation import check_input
+from shared.workflow import Limits, models_used
+
+if TYPE_CHECKING:
+    from services.gateway.catalogue import StoredEngine
+
+FORCE_AFTER = timedelta(seconds=10)
+"""An owner may force a stop so long after the first one."""
+FORCE_WAIT = 2.0
+"""Seconds that a forced stop leaves the executor to end it with exact figures."""
+ANNOUNCED_SECONDS = 0.05
+STOP_TRIES = 20
+
+Answer = tuple[int, dict[str, Any]]
+"""HTTP status and the execution."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Start:
+    """A request to run an engine, checked for its form only."""
+
+    engine: str
+    input: Mapping[str, Any]
+    limits: Mapping[str, int]
+    key: str | None = None
+    """Idempotency-Key."""
+    digest: str = ""
+    """Of the body; needed with a key."""
+
+
+async def start(parts: Parts, principal: Principal, wanted: Start) -> Answer:
+    """202 with the new execution; 200 with the one that the same key and body have started before.
+
+    Raises: Problem 404, 410, 422; LogFull; Unavailable.
+    """
+    if wanted.key is not None:
+        fixed = await parts.idempotency.find(principal.user_id, wanted.key)
+        if fixed is not None:
+            return await _again(parts, principal, wanted, fixed)
+    engine = await parts.catalogue.engine(principal.user_id, wanted.engine)
+    if engine is None:
+        raise _no_engine(wanted.engine)
+    body = ev.RequestBody(workflow=engine.definition.workflow(), input=_checked(engine, wanted.input))
+    execution_id = new_id()
+    if wanted.key is not None:
+        mine = Fixed(execution_id, wanted.digest)
+        fixed = await parts.idempotency.fix(principal.user_id, wanted.key, mine)
+        if fixed != mine:
+            return await _again(parts, principal, wanted, fixed)
+    return await _request(parts, principal, wanted, engine, body, execution_id)
+
+
+def _no_engine(engine_id: str) -> Problem:
+    detail = f"There is no engine {engine_id[:100]!r} of yours or shared with you; GET /v1/engines lists them."
+    return Problem(
+        404, "engine_not_found", "No such engine", detail, [FieldError("engine", "names no engine of yours")]
+    )
+
+
+def _checked(engine: "StoredEngine", given: Mapping[str, Any]) -> dict[str, Any]:
+    values, faults = check_input(engine.definition.inputs, given)
+    if faults:
+        errors = [FieldError(f"input.{fault.field.removeprefix('input.')}", fault.detail) for fault in faults]
+        raise invalid(f"{errors[0].field}: {errors[0].detail}", errors, "invalid_input")
+    return dict(values)
+
+
+async def _again(parts: Parts, principal: Principal, wanted: Start, fixed: Fixed) -> Answer:
+    """The key was used before. If that request never got to its append, this one does it under the same id."""
+    if fixed.digest != wanted.digest:
+        detail = "This Idempotency-Key was used for a request with another body in the last 48 hours."
+        raise Problem(
+            422, "idempotency_key_reused", "The key was used before", detail,
+            [FieldError("Idempotency-Key", "was used with another body")],
+        )  # fmt: skip
+    if await parts.log.last(fixed.execution_id) is None:
+        engine = await parts.catalogue.engine(principal.user_id, wanted.engine)
+        if engine is None:
+            raise _no_engine(wanted.engine)
+        body = ev.RequestBody(workflow=engine.definition.workflow(), input=_checked(engine, wanted.input))
+        return await _request(parts, principal, wanted, engine, body, fixed.execution_id)
+    _, state = await load_own(parts, principal, fixed.execution_id)
+    return 200, await present(parts, state)
+
+
+async def _request(
+    parts: Parts,
+    principal: Principal,
+    wanted: Start,
+    engine: "StoredEngine",
+    body: ev.RequestBody,
+    execution_id: str,
+) -> Answer:
+    tiers = await parts.catalogue.tiers(models_used(body.workflow))
+    headers = telemetry.inject({})
+    stored_body = await parts.artifacts.put_body(execution_id, body)
+    definition = engine.definition
+    event = ev.ExecutionRequested(
+        user_id=principal.user_id,
+        lane=parts.lanes.reserve(execution_id, principal.user_id),
+        engine=ev.EngineRef(id=definition.id, name=definition.name, version=engine.version),
+        kind=kind_of(tiers.values()),
+        tiers=dict(tiers),
+        body=stored_body,
+        limits=limits_for(definition.limits, wanted.limits, parts.settings.largest_limits()),
+        trace=headers,
+    )
+    try:
+        state = await _append_request(parts, execution_id, event, headers)
+    except Conflict:  # somebody with the same key was first: it exists
+        if isinstance(stored_body, ev.ArtifactRef):
+            await parts.artifacts.delete(stored_body)
+        _, state = await load_own(parts, principal, execution_id)
+        return 200, await present(parts, state)
+    except BaseException:
+        parts.lanes.forget(execution_id)
+        raise
+    conventions.EXECUTIONS_REQUESTED.inc()
+    return 202, execution_json(state, body, retention(parts))
+
+
+async def _append_request(
+    parts: Parts, execution_id: str, event: ev.ExecutionRequested, headers: Mapping[str, str]
+) -> ExecutionState:
+    """The state that it leads to, with the server's time, which its copy brings; with ours, if that is late."""
+    async with parts.lanes.announced(execution_id) as heard:
+        seq = await parts.log.append(execution_id, event, 0, headers=headers)
+        try:
+            async with asyncio.timeout(ANNOUNCED_SECONDS):
+                stored_at = await heard
+        except TimeoutError:
+            stored_at = datetime.now(UTC)
+    state = fold([ev.Recorded(execution_id=execution_id, event=event, seq=seq, time=stored_at, after=0)])
+    assert state is not None
+    return state
+
+
+def limits_for(engine: Limits | None, given: Mapping[str, int], largest: Limits) -> Limits:
+    """What is given, else the engine's, else the defaults; never more than the largest."""
+    base = (engine or Limits()).model_dump() | dict(given)
+    return Limits(**{name: min(value, getattr(largest, name)) for name, value in base.items()})
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Stop:
+    """Who asks for a stop, and how hard. `at_once` spares the wait before it may be forced."""
+
+    by: str
+    reason: str | None = None
+    force: bool = False
+    at_once: bool = False
+
+
+async def stop(parts: Parts, principal: Principal, execution_id: str, wanted: Stop) -> Answer:
+    """202 with the execution while it was still to be stopped, 200 when it had ended.
+
+    Raises: Problem 404, 409 (`force_too_early`), 410; LogFull; Unavailable.
+    """
+    _, state = await load_own(parts, principal, execution_id)
+    return await settle(parts, state, wanted)
+
+
+async def settle(parts: Parts, state: ExecutionState, wanted: Stop) -> Answer:
+    """Stops the execution, deciding anew whenever somebody else's event came between."""
+    for _ in range(STOP_TRIES):
+        try:
+            code, state = await _stop_once(parts, state, wanted)
+            return code, await present(parts, state)
+        except Conflict:
+            state = await _reload(parts, state)
+    raise Problem(409, "busy", "The execution changes too fast", "Please ask again.")
+
+
+async def _stop_once(parts: Parts, state: ExecutionState, wanted: Stop) -> tuple[int, ExecutionState]:
+    """Raises: Conflict, when the state is not the newest any more."""
+    now = datetime.now(UTC)
+    if state.ended:
+        return 200, state
+    if state.owner is None:
+        event = ending.stopped(state, by=wanted.by, reason=wanted.reason, at=now)
+        return 202, await _append_end(parts, state, event)
+    if not wanted.force:
+        return 202, state if state.status is Status.STOPPING else await _ask(parts, state, wanted, force=False)
+    if not wanted.at_once:
+        if state.stop is None:
+            return 202, await _ask(parts, state, wanted, force=False)
+        _check_patience(state.stop, now)
+    if state.stop is None or not state.stop.force:
+        state = await _ask(parts, state, wanted, force=True)
+    return 200, await _force(parts, state, wanted)
+
+
+def _check_patience(stop: ev.StopInfo, now: datetime) -> None:
+    left = (stop.at + FORCE_AFTER - now).total_seconds()
+    if left > 0:
+        detail = "The worker may still end it in order. A stop can be forced 10 seconds after it was asked for."
+        raise Problem(
+            409, "force_too_early", "Too early to force", detail, headers={"Retry-After": str(int(left) + 1)}
+        )
+
+
+async def _ask(parts: Parts, state: ExecutionState, wanted: Stop, *, force: bool) -> ExecutionState:
+    event = ev.StopRequested(by=wanted.by, reason=wanted.reason, force=force)
+    await _append(parts, state, event)
+    return await _reload(parts, state)
+
+
+async def _force(parts: Parts, state: ExecutionState, wanted: Stop) -> ExecutionState:
+    """Gives the executor its two seconds, then ends the execution with what its deltas tell."""
+    deadline = asyncio.get_running_loop().time() + FORCE_WAIT
+    async with parts.log.follow(state.id) as follower:
+        follower.position = state.last_seq
+        state = fold(await follower.catch_up(), state) or state
+        while not state.ended and asyncio.get_running_loop().time() < deadline:
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout_at(deadline):
+                    state = fold(await follower.next(), state) or state
+    if not state.ended:
+        state = await _reload(parts, state)
+    while not state.ended:
+        calls = await open_calls(parts.nc, parts.artifacts, state)
+        event = ending.stopped(state, by=wanted.by, reason=wanted.reason, at=datetime.now(UTC), open_calls=calls)
+        try:
+            return await _append_end(parts, state, event)
+        except Conflict:
+            state = await _reload(parts, state)
+    return state
+
+
+async def _append_end(parts: Parts, state: ExecutionState, event: ev.ExecutionStopped) -> ExecutionState:
+    await _append(parts, state, event)
+    conventions.EXECUTIONS_ENDED.labels(outcome=event.type, kind=state.kind.value).inc()
+    return await _reload(parts, state)
+
+
+async def _append(parts: Parts, state: ExecutionState, event: ev.AnyEvent) -> None:
+    await parts.log.append(state.id, event, state.last_seq, headers=telemetry.inject({}))
+
+
+async def _reload(parts: Parts, state: ExecutionState) -> ExecutionState:
+    """The newest state. Raises: Problem 404, when the history went away meanwhile; Unavailable."""
+    found = fold(await parts.log.load(state.id, state.last_seq), state)
+    if found is None:
+        raise not_found()
+    return found

@@ -1,0 +1,56 @@
+/** One labelled input of an engine, by its type, with its hint and what is wrong with it. */
+import { html } from "./html.js";
+
+/** @typedef {import("./types.js").Input} Input */
+
+/** @param {{name: string, input: Input, value: string, problem: string | undefined, onType: (value: string) => void}} props */
+export function InputField({ name, input, value, problem, onType }) {
+  const id = `input-${name}`;
+  const hint = hintOf(input);
+  const described = [problem && `${id}-problem`, hint && `${id}-hint`].filter(Boolean).join(" ");
+  const common = {
+    id,
+    name,
+    value,
+    "aria-required": input.required ? "true" : undefined,
+    "aria-invalid": problem ? "true" : undefined,
+    "aria-describedby": described || undefined,
+    onInput: (/** @type {any} */ event) => onType(event.target.value),
+  };
+  return html`<div class="field">
+    <label for=${id}>${input.title || name}${input.required ? null : html` <span class="optional">optional</span>`}</label>
+    ${control(input, common)}
+    ${problem && html`<p id=${`${id}-problem`} class="field-problem">${problem}</p>`}
+    ${hint && html`<p id=${`${id}-hint`} class="hint">${hint}</p>`}
+  </div>`;
+}
+
+/** @param {Input} input @param {Record<string, unknown>} common */
+function control(input, common) {
+  switch (input.type) {
+    case "long_text":
+      return html`<textarea rows="5" ...${common}></textarea>`;
+    case "list":
+      return html`<textarea rows="4" ...${common}></textarea>`;
+    case "number":
+      return html`<input type="text" inputmode="decimal" autocomplete="off" ...${common} />`;
+    case "choice":
+      return html`<select ...${common}>
+        ${!input.required && html`<option value="">–</option>`}
+        ${(input.choices ?? []).map((choice) => html`<option key=${choice} value=${choice}>${choice}</option>`)}
+      </select>`;
+    default:
+      return html`<input type="text" autocomplete="off" ...${common} />`;
+  }
+}
+
+/** @param {Input} input */
+function hintOf(input) {
+  const { minimum, maximum } = input;
+  const range =
+    minimum != null && maximum != null ? `${minimum} to ${maximum}.`
+    : minimum != null ? `At least ${minimum}.`
+    : maximum != null ? `At most ${maximum}.`
+    : "";
+  return [input.description, range, input.type === "list" && "One item a line."].filter(Boolean).join(" ");
+}

@@ -1,0 +1,13 @@
+/** Entry of the console: the clock, the session, and the page. */
+import { render } from "./vendor/preact.js";
+import { App } from "./app.js";
+import { startClock } from "./clock.js";
+import { key } from "./credentials.js";
+import { html } from "./html.js";
+import { loadMe } from "./session.js";
+
+startClock();
+if (key.value !== null) void loadMe();
+const place = /** @type {HTMLElement} */ (document.getElementById("app"));
+place.replaceChildren();
+render(html`<${App} />`, place);

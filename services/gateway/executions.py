@@ -1,0 +1,165 @@
+"""Routes of executions."""
+
+from typing import Annotated, Any
+
+import orjson
+from fastapi import APIRouter, Depends, Header, Query, Request, Response
+from pydantic import BaseModel, ConfigDict, Field, PositiveInt
+
+from services.gateway import commands
+from services.gateway.auth import Superadmin, User
+from services.gateway.bodies import parsed, read_object
+from services.gateway.idempotency import MAX_KEY, digest_of, is_key
+from services.gateway.live import Cursor
+from services.gateway.output import JSON, media_type, output_json, output_of
+from services.gateway.parts import Parts, get_parts
+from services.gateway.problems import FieldError, invalid
+from services.gateway.queries import Page, list_own, load_own, not_found, present
+from services.gateway.resource import url_of
+from services.gateway.stream import LiveResponse
+from shared.execution import Status, fold
+from shared.ids import is_id
+
+router = APIRouter(tags=["executions"])
+
+GatewayParts = Annotated[Parts, Depends(get_parts)]
+
+
+class LimitsBody(BaseModel):
+    """What one execution may use; capped by the gateway's settings. What is left out is the engine's."""
+
+    model_config = ConfigDict(extra="forbid", strict=True)
+
+    seconds: PositiveInt | None = None
+    tokens: PositiveInt | None = None
+    output_bytes: PositiveInt | None = None
+    nodes: PositiveInt | None = None
+
+
+class StartBody(BaseModel):
+    model_config = ConfigDict(extra="forbid", strict=True)
+
+    engine: str = Field(min_length=1, max_length=200)
+    input: dict[str, Any] = {}
+    limits: LimitsBody | None = None
+
+
+class StopBody(BaseModel):
+    model_config = ConfigDict(extra="forbid", strict=True)
+
+    reason: str | None = Field(default=None, max_length=500)
+    force: bool = False
+
+
+class ForceBody(BaseModel):
+    model_config = ConfigDict(extra="forbid", strict=True)
+
+    reason: str = Field(min_length=1, max_length=500)
+
+
+def _body_of(model: type[BaseModel], *, required: bool = True) -> dict[str, Any]:
+    """The part of the OpenAPI document that describes a body which the route reads by itself."""
+    return {"requestBody": {"required": required, "content": {"application/json": {"schema": model.model_json_schema()}}}}
+
+
+def _answer(status: int, body: dict[str, Any], **headers: str) -> Response:
+    return Response(orjson.dumps(body), status, {"Cache-Control": "no-store", **headers}, "application/json")
+
+
+@router.post("/v1/executions", status_code=202, openapi_extra=_body_of(StartBody), summary="Start an execution")
+async def start(
+    request: Request,
+    parts: GatewayParts,
+    principal: User,
+    idempotency_key: Annotated[str | None, Header()] = None,
+) -> Response:
+    value = await read_object(request)
+    body = parsed(StartBody, value)
+    if idempotency_key is not None and not is_key(idempotency_key):
+        fault = FieldError("Idempotency-Key", f"must be 1 to {MAX_KEY} printable ASCII characters")
+        raise invalid("The Idempotency-Key can not be used.", [fault])
+    wanted = commands.Start(
+        engine=body.engine,
+        input=body.input,
+        limits=body.limits.model_dump(exclude_none=True) if body.limits else {},
+        key=idempotency_key,
+        digest=digest_of(value) if idempotency_key is not None else "",
+    )
+    status, execution = await commands.start(parts, principal, wanted)
+    return _answer(status, execution, Location=url_of(execution["id"]))
+
+
+@router.get("/v1/executions", summary="The caller's executions, newest first")
+async def list_executions(
+    parts: GatewayParts,
+    principal: User,
+    status: Status | None = None,
+    engine: Annotated[str | None, Query(max_length=200)] = None,
+    limit: Annotated[int, Query(ge=1, le=100)] = 20,
+    cursor: Annotated[str | None, Query(max_length=300)] = None,
+) -> Response:
+    if engine is not None and "\0" in engine:
+        raise invalid("There is no such engine.", [FieldError("engine", "must not hold NUL characters")])
+    page = Page(status=status, engine=engine, limit=limit, cursor=cursor or None)
+    return _answer(200, await list_own(parts, principal, page))
+
+
+@router.get("/v1/executions/{execution_id}", summary="One execution, as the log has it now")
+async def get_execution(execution_id: str, parts: GatewayParts, principal: User) -> Response:
+    _, state = await load_own(parts, principal, execution_id)
+    return _answer(200, await present(parts, state))
+
+
+@router.post(
+    "/v1/executions/{execution_id}/stop",
+    status_code=202,
+    openapi_extra=_body_of(StopBody, required=False),
+    summary="Stop an execution",
+)
+async def stop(request: Request, execution_id: str, parts: GatewayParts, principal: User) -> Response:
+    body = parsed(StopBody, await read_object(request, optional=True))
+    wanted = commands.Stop(
+        by=principal.user_id, reason=body.reason, force=body.force, at_once=body.force and principal.superadmin
+    )
+    return _answer(*await commands.stop(parts, principal, execution_id, wanted))
+
+
+@router.post(
+    "/v1/admin/executions/{execution_id}/force-stop",
+    openapi_extra=_body_of(ForceBody),
+    summary="End anybody's execution",
+)
+async def force_stop(request: Request, execution_id: str, parts: GatewayParts, principal: Superadmin) -> Response:
+    body = parsed(ForceBody, await read_object(request))
+    state = fold(await parts.log.load(execution_id)) if is_id(execution_id) else None
+    if state is None:
+        raise not_found()
+    wanted = commands.Stop(by=principal.user_id, reason=body.reason, force=True, at_once=True)
+    _, execution = await commands.settle(parts, state, wanted)
+    return _answer(200, execution)
+
+
+@router.get("/v1/executions/{execution_id}/events", summary="Watch an execution (server-sent events)")
+async def events(
+    execution_id: str,
+    parts: GatewayParts,
+    principal: User,
+    after: str | None = None,
+    last_event_id: Annotated[str | None, Header()] = None,
+) -> Response:
+    given = last_event_id or after or ""
+    # What was never given out as an id is as good as none: everything is sent.
+    return LiveResponse(parts, principal, execution_id, Cursor.parse(given))
+
+
+@router.get("/v1/executions/{execution_id}/output", summary="The final or partial output")
+async def output(
+    execution_id: str, parts: GatewayParts, principal: User, accept: Annotated[str | None, Header()] = None
+) -> Response:
+    form = media_type(accept)
+    _, state = await load_own(parts, principal, execution_id)
+    found = await output_of(parts, state)
+    headers = {"X-Lekhika-Partial": "true" if found.partial else "false", "Vary": "Accept"}
+    if form == JSON:
+        return _answer(200, output_json(state, found), **headers)
+    return Response(found.text, 200, {"Cache-Control": "no-store", **headers}, f"{form}; charset=utf-8")

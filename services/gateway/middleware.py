@@ -1,0 +1,108 @@
+"""Around every request: a span, metrics, the last net under errors, and headers that keep browsers from harm.
+
+Plain ASGI, because wrapping responses in a second stream costs time and breaks server-sent events.
+"""
+
+import logging
+import time
+from collections.abc import Sequence
+
+from opentelemetry.trace import SpanKind
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from services.gateway.problems import internal
+from shared import conventions as names
+from shared import telemetry
+
+UNMATCHED = "unmatched"
+METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
+
+_SECURITY = [
+    (
+        b"content-security-policy",
+        (
+            b"default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; connect-src 'self'; "
+            b"base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
+        ),
+    ),
+    (b"x-content-type-options", b"nosniff"),
+    (b"referrer-policy", b"no-referrer"),
+]
+
+_log = logging.getLogger(__name__)
+
+
+class SecurityHeaders:
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+
+        async def send_with_headers(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                message["headers"] = [*message.get("headers", ()), *_SECURITY]
+            await send(message)
+
+        await self._app(scope, receive, send_with_headers)
+
+
+class Observe:
+    """A server span and the metrics of each request, by the template of its route; a 500 for what nobody expected."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        answer = _Answer(send)
+        began = time.perf_counter()
+        method = scope["method"] if scope["method"] in METHODS else "other"
+        with telemetry.span(method, kind=SpanKind.SERVER, parent=telemetry.extract(_trace_headers(scope))) as span:
+            try:
+                await self._app(scope, receive, answer.send)
+            except Exception:  # noqa: BLE001 - the last net: nothing of it may reach the caller
+                _log.exception("%s %s failed", method, _route(scope))
+                if answer.status is None:
+                    await internal().response()(scope, receive, answer.send)
+            route = _route(scope)
+            span.update_name(f"{method} {route}")
+            span.set_attributes({"http.request.method": method, "http.route": route})
+            span.set_attribute("http.response.status_code", answer.status or 499)
+        names.HTTP_REQUESTS.labels(route, method, str(answer.status or 499)).inc()
+        if not answer.stream:
+            names.HTTP_SECONDS.labels(route, method).observe(time.perf_counter() - began)
+
+
+class _Answer:
+    """Watches what is sent."""
+
+    def __init__(self, send: Send) -> None:
+        self._send = send
+        self.status: int | None = None
+        self.stream = False
+
+    async def send(self, message: Message) -> None:
+        if message["type"] == "http.response.start":
+            self.status = message["status"]
+            self.stream = _header(message.get("headers", ()), b"content-type").startswith(b"text/event-stream")
+        await self._send(message)
+
+
+def _header(headers: Sequence[tuple[bytes, bytes]], name: bytes) -> bytes:
+    return next((value for key, value in headers if key.lower() == name), b"")
+
+
+def _trace_headers(scope: Scope) -> dict[str, str]:
+    wanted = (b"traceparent", b"tracestate")
+    return {key.decode(): value.decode("latin-1") for key, value in scope["headers"] if key in wanted}
+
+
+def _route(scope: Scope) -> str:
+    """The template, never the path itself, which people choose."""
+    path = getattr(scope.get("route"), "path", None)
+    return path if isinstance(path, str) and path else UNMATCHED

@@ -1,0 +1,105 @@
+"""The text that an execution gave, final or as far as it came, in the form that the caller accepts."""
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from services.gateway.parts import Parts
+from services.gateway.problems import Problem
+from services.gateway.remains import running_texts
+from services.gateway.resource import nodes_of
+from shared.execution import ExecutionState, Status
+from shared.workflow import ForEachNode, Workflow, parent_of
+
+PLAIN, MARKDOWN, JSON = "text/plain", "text/markdown", "application/json"
+BETWEEN = "\n\n"
+"""Between the texts of several nodes."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Output:
+    """`partial` unless the execution completed. `node` is None when the text is that of several nodes."""
+
+    text: str
+    node: str | None
+    partial: bool
+    structured: bool
+
+
+def media_type(accept: str | None) -> str:
+    """The best of the three that are offered. Raises: Problem 406, when none is accepted."""
+    wishes = sorted(_wishes(accept or "*/*"), key=lambda wish: -wish[1])
+    for wish, quality in wishes:
+        if quality <= 0:
+            continue
+        for offered in (PLAIN, MARKDOWN, JSON):
+            if wish in ("*/*", offered, offered.partition("/")[0] + "/*"):
+                return offered
+    detail = f"The output is there as {PLAIN}, {MARKDOWN} and {JSON}."
+    raise Problem(406, "not_acceptable", "No such form", detail)
+
+
+def _wishes(accept: str) -> list[tuple[str, float]]:
+    found = []
+    for part in accept.split(","):
+        name, *parameters = (piece.strip().lower() for piece in part.split(";"))
+        quality = next((p[2:] for p in parameters if p.startswith("q=")), "1")
+        try:
+            found.append((name, float(quality)))
+        except ValueError:
+            found.append((name, 0.0))
+    return found
+
+
+async def output_of(parts: Parts, state: ExecutionState) -> Output:
+    """Raises: Permanent, when a text is gone; Unavailable."""
+    workflow = (await parts.bodies.of(state.body)).workflow
+    texts = await _texts(parts, state)
+    node_id = state.output or workflow.output
+    partial = state.status is not Status.COMPLETED
+    of_node = _of_node(workflow, state, texts, node_id)
+    if of_node or not partial:
+        node = state.nodes.get(node_id)
+        structured = node is not None and node.structured and not partial
+        return Output(text=of_node, node=node_id, partial=partial, structured=structured)
+    order = [key for key, _, _ in nodes_of(state, workflow.nodes)]
+    everything = BETWEEN.join(texts[key] for key in order if texts.get(key))
+    return Output(text=everything, node=None, partial=True, structured=False)
+
+
+def _of_node(workflow: Workflow, state: ExecutionState, texts: Mapping[str, str], node_id: str) -> str:
+    """A node's own text; that of a for_each is its items' in order."""
+    try:
+        node = workflow.node(parent_of(node_id))
+    except KeyError:
+        return texts.get(node_id, "")
+    if not isinstance(node, ForEachNode) or node_id != node.id:
+        return texts.get(node_id, "")
+    ids = [key for key, owner, _ in nodes_of(state, workflow.nodes) if owner is node and key != node.id]
+    return BETWEEN.join(texts[key] for key in ids if texts.get(key))
+
+
+async def _texts(parts: Parts, state: ExecutionState) -> dict[str, str]:
+    """What there is of each node: finished, interrupted, or being written."""
+    found = {} if state.ended else dict(await running_texts(parts.nc, state))
+    for partial in state.partials:
+        found[partial.node] = await parts.artifacts.get_text(partial.output)
+    for node in state.nodes.values():
+        if node.output is not None:
+            found[node.id] = await parts.artifacts.get_text(node.output)
+    return found
+
+
+def output_json(state: ExecutionState, output: Output) -> dict[str, Any]:
+    """With the value itself beside the text, where the text is JSON."""
+    body: dict[str, Any] = {
+        "execution_id": state.id,
+        "status": state.status.value,
+        "partial": output.partial,
+        "node": output.node,
+        "text": output.text,
+    }
+    if output.structured:
+        body["json"] = json.loads(output.text)
+    return body

@@ -1,0 +1,50 @@
+"""What the gateway is made of, once it runs. Built by `services.gateway.app`, handed to the routes."""
+
+import asyncio
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from fastapi import Request
+from nats.aio.client import Client
+from nats.js import JetStreamContext
+from sqlalchemy.ext.asyncio import AsyncEngine
+
+from services.gateway.idempotency import IdempotencyKeys
+from services.gateway.request_bodies import Bodies
+from services.gateway.settings import GatewaySettings
+from shared.artifacts import Artifacts
+from shared.log import ExecutionLog
+
+if TYPE_CHECKING:  # they use Parts themselves
+    from services.gateway.auth import Authenticator
+    from services.gateway.catalogue import Catalogue
+    from services.gateway.lanes import Lanes
+    from services.gateway.workers import Fleet
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Parts:
+    settings: GatewaySettings
+    nc: Client
+    js: JetStreamContext
+    log: ExecutionLog
+    artifacts: Artifacts
+    db: AsyncEngine
+    authenticator: "Authenticator"
+    catalogue: "Catalogue"
+    lanes: "Lanes"
+    idempotency: IdempotencyKeys
+    bodies: Bodies
+    fleet: "Fleet"
+    drain: asyncio.Event
+    """Set when the process is asked to end: open streams close politely."""
+
+    @property
+    def instance(self) -> str:
+        return self.settings.instance
+
+
+async def get_parts(request: Request) -> Parts:
+    """The parts of the application that serves this request. A coroutine, so that no thread is asked for it."""
+    parts: Parts = request.app.state.parts
+    return parts

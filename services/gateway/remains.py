@@ -1,0 +1,60 @@
+"""What is left of model calls that their executor did not end itself: their last deltas, as far as there are any."""
+
+from collections.abc import Iterable, Mapping, Sequence
+
+from nats.aio.client import Client
+
+from shared.artifacts import INLINE_BYTES, Artifacts
+from shared.deltas import Delta
+from shared.ending import OpenCall, estimated, unknown_usage
+from shared.execution import ExecutionState, NodeState, NodeStatus
+from shared.lost import read_deltas
+from shared.usage import ModelUsage, Tier
+
+
+def text_of(pieces: Iterable[Delta]) -> str:
+    """The text up to the first piece that was lost; repeats and overlaps are harmless."""
+    text = ""
+    for piece in sorted(pieces, key=lambda piece: piece.offset):
+        if piece.offset > len(text):
+            break
+        text += piece.text[len(text) - piece.offset :]
+    return text
+
+
+def _running(state: ExecutionState) -> Sequence[NodeState]:
+    return [node for node in state.nodes.values() if node.status is NodeStatus.RUNNING and node.model is not None]
+
+
+def _own(node: NodeState, heard: Sequence[Delta]) -> Sequence[Delta]:
+    return [piece for piece in heard if (piece.node, piece.node_attempt) == (node.id, node.attempts)]
+
+
+def _usage(node: NodeState, state: ExecutionState, pieces: Sequence[Delta]) -> ModelUsage:
+    """The last report as an estimate: nobody can finish the call any more. Without a report it is unknown."""
+    reports = [piece.usage for piece in pieces if piece.usage is not None]
+    if reports:
+        return estimated(max(reports, key=lambda report: report.tokens.total))
+    model = node.model or "unknown"
+    return unknown_usage(model, state.tiers.get(model, Tier.INCLUDED))
+
+
+async def open_calls(nc: Client, artifacts: Artifacts, state: ExecutionState) -> Sequence[OpenCall]:
+    """What an end says about the calls that are open. Raises: Unavailable."""
+    nodes = _running(state)
+    heard = await read_deltas(nc, state.id) if nodes else []
+    calls = []
+    for node in nodes:
+        pieces = _own(node, heard)
+        # All of them share the one event that they are put into.
+        text = await artifacts.put_text(state.id, text_of(pieces), inline=INLINE_BYTES // len(nodes))
+        usage = (_usage(node, state, pieces),)
+        calls.append(OpenCall(node=node.id, node_attempt=node.attempts, text=text, usage=usage))
+    return calls
+
+
+async def running_texts(nc: Client, state: ExecutionState) -> Mapping[str, str]:
+    """What the nodes that are being written have so far. Raises: Unavailable."""
+    nodes = _running(state)
+    heard = await read_deltas(nc, state.id) if nodes else []
+    return {node.id: text_of(_own(node, heard)) for node in nodes}

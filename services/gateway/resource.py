@@ -1,0 +1,143 @@
+"""An execution as JSON, from its state and its workflow. Pure."""
+
+from collections.abc import Iterator, Mapping
+from datetime import datetime, timedelta
+from typing import Any
+
+from shared import events as ev
+from shared.execution import ExecutionState, NodeState, NodeStatus
+from shared.usage import Certainty, ModelUsage, Tokens, total_tokens
+from shared.workflow import ForEachNode, GenerateTask, Node, item_id
+
+
+def rfc3339(time: datetime | None) -> str | None:
+    """In UTC with microseconds and `Z`."""
+    if time is None:
+        return None
+    return time.isoformat(timespec="microseconds").replace("+00:00", "Z")
+
+
+def url_of(execution_id: str) -> str:
+    return f"/v1/executions/{execution_id}"
+
+
+def tokens_json(tokens: Tokens) -> dict[str, Any]:
+    return {
+        "input": tokens.input,
+        "cached": tokens.cached,
+        "output": tokens.output,
+        "thoughts": tokens.thoughts,
+        "tool": tokens.tool,
+        "total": tokens.total,
+        "certainty": tokens.certainty.value,
+    }
+
+
+def usage_json(usage: tuple[ModelUsage, ...]) -> list[dict[str, Any]]:
+    """What each model used, one item per model, tier and certainty."""
+    return [
+        {"model": u.model, "kind": u.tier.value, "calls": u.calls, "tokens": tokens_json(u.tokens)} for u in usage
+    ]
+
+
+def execution_json(state: ExecutionState, body: ev.RequestBody, retention: timedelta) -> dict[str, Any]:
+    """The whole resource, without texts."""
+    return {
+        "id": state.id,
+        "user_id": state.user_id,
+        "engine": engine_json(state.engine),
+        **progress_json(state, retention, state.tokens),
+        "kind": state.kind.value,
+        "input": body.input,
+        "limits": state.limits.model_dump(),
+        "nodes": [node_json(*found) for found in nodes_of(state, body.workflow.nodes)],
+        "usage": usage_json(state.usage),
+        "created_at": rfc3339(state.requested_at),
+        "output": f"{url_of(state.id)}/output",
+        "events": f"{url_of(state.id)}/events",
+    }
+
+
+def engine_json(engine: ev.EngineRef) -> dict[str, Any]:
+    return {"id": engine.id, "name": engine.name, "version": engine.version}
+
+
+def progress_json(state: ExecutionState, retention: timedelta, tokens: Tokens) -> dict[str, Any]:
+    """The part of the resource that changes while it runs, without its nodes."""
+    return {
+        "status": state.status.value,
+        "tokens": tokens_json(tokens),
+        "error": state.error.model_dump() if state.error else None,
+        "started_at": rfc3339(state.started_at),
+        "ended_at": rfc3339(state.ended_at),
+        "expires_at": rfc3339(state.ended_at + retention) if state.ended_at else None,
+        "attempt": state.attempt,
+        "worker": state.owner,
+        "lane": state.lane,
+        "stop": stop_json(state.stop),
+    }
+
+
+def stop_json(stop: ev.StopInfo | None) -> dict[str, Any] | None:
+    if stop is None:
+        return None
+    return {
+        "by": stop.by,
+        "reason": stop.reason,
+        "force": stop.force,
+        "at": rfc3339(stop.at),
+        "heard_at": rfc3339(stop.heard_at),
+        "closed_at": rfc3339(stop.closed_at),
+    }
+
+
+def nodes_of(state: ExecutionState, workflow: tuple[Node, ...]) -> Iterator[tuple[str, Node, NodeState | None]]:
+    """Every node with its id, in the order of the workflow; items of a for_each after it, also those yet to start."""
+    for node in workflow:
+        here = state.nodes.get(node.id)
+        yield node.id, node, here
+        if isinstance(node, ForEachNode) and here is not None:
+            for index in range(here.items or 0):
+                yield item_id(node.id, index), node, state.nodes.get(item_id(node.id, index))
+
+
+def node_json(node_id: str, node: Node, state: NodeState | None) -> dict[str, Any]:
+    task = node.node if isinstance(node, ForEachNode) and node_id != node.id else node
+    return {
+        "id": node_id,
+        "kind": task.kind,
+        "name": getattr(node, "name", None),
+        "status": state.status.value if state else "pending",
+        "model": (state.model if state else None) or (task.model if isinstance(task, GenerateTask) else None),
+        "tokens": tokens_json(_node_tokens(task, state)),
+        "attempts": state.attempts if state else 0,
+        "items": state.items if state else None,
+        "characters": text_length(state.output) if state and state.output else 0,
+        "truncated": state.truncated if state else False,
+        "finish_reason": state.finish_reason if state else None,
+    }
+
+
+def _node_tokens(task: object, state: NodeState | None) -> Tokens:
+    """Of a call that has not finished nothing is in the log, which is not the same as zero."""
+    if state is None or not isinstance(task, GenerateTask):
+        return Tokens()
+    if state.status is NodeStatus.COMPLETED:
+        return total_tokens(part.tokens for part in state.usage)
+    return Tokens(certainty=Certainty.UNKNOWN)
+
+
+def text_length(text: ev.TextRef) -> int:
+    """In characters."""
+    return len(text.text) if text.text is not None else text.characters
+
+
+def pruned_json(user_id: str, ended: str, ended_at: datetime, usage: tuple[ModelUsage, ...]) -> Mapping[str, Any]:
+    """What is still known of an execution whose history is gone."""
+    return {
+        "user_id": user_id,
+        "ended": ended,
+        "ended_at": rfc3339(ended_at),
+        "tokens": tokens_json(total_tokens(part.tokens for part in usage)),
+        "usage": usage_json(usage),
+    }

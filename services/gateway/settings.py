@@ -1,0 +1,45 @@
+"""Settings of the gateway."""
+
+from typing import Annotated
+
+from pydantic import AliasChoices, Field, PositiveInt, SecretStr
+
+from shared.settings import ServiceSettings
+from shared.workflow import Limits
+
+
+class GatewaySettings(ServiceSettings):
+    """Times in seconds unless the name says otherwise."""
+
+    database_url: SecretStr = Field(validation_alias=AliasChoices("DATABASE_URL", "database_url"))
+    database_pool: PositiveInt = 8
+    """Connections to Postgres."""
+    provider: str = "gemini"
+    """Shown on every page: `gemini`, or `stand-in` for the local one."""
+    retention_hours: Annotated[float, Field(gt=0)] = 24.0
+    """How long an ended execution is kept; the janitor has the same setting."""
+    now_per_user: PositiveInt = 8
+    """A user's first so many outstanding executions go to the lane `now`, what exceeds them to `later`."""
+    max_body_bytes: PositiveInt = 1024 * 1024
+    limit_seconds: PositiveInt = 6 * 3600
+    """The most that `limits.seconds` of one execution may be; the next three likewise."""
+    limit_tokens: PositiveInt = 20_000_000
+    limit_output_bytes: PositiveInt = 64_000_000
+    limit_nodes: PositiveInt = 10_000
+    cors_origins: str = ""
+    """Origins of other web applications that may call, separated by commas."""
+    stream_send_seconds: Annotated[float, Field(gt=0)] = 20.0
+    """How long a viewer of a live view may read nothing before it is cut."""
+    shutdown_seconds: PositiveInt = 5
+    """How long open requests may take to end when the process is asked to."""
+
+    def largest_limits(self) -> Limits:
+        return Limits(
+            seconds=self.limit_seconds,
+            tokens=self.limit_tokens,
+            output_bytes=self.limit_output_bytes,
+            nodes=self.limit_nodes,
+        )
+
+    def allowed_origins(self) -> list[str]:
+        return [origin.strip().rstrip("/") for origin in self.cors_origins.split(",") if origin.strip()]

@@ -1,0 +1,308 @@
+"""The live view over HTTP: one stream of server-sent events, bounded in memory and time, with an end.
+
+The shell around `services.gateway.live`: it hears log events and deltas, fetches texts, and writes. A viewer that
+reads too slowly is cut; the last id that it got lets it go on where it was.
+"""
+
+import asyncio
+import contextlib
+import logging
+import time
+from collections import deque
+from collections.abc import AsyncIterator, Callable, Iterable, Sequence
+
+import orjson
+from fastapi import Response
+from nats.aio.msg import Msg
+from starlette.types import Receive, Scope, Send
+
+from services.gateway.auth import Principal
+from services.gateway.live import Cursor, LiveView, ServerEvent
+from services.gateway.parts import Parts
+from services.gateway.queries import load_own, not_found, retention
+from shared import conventions as names
+from shared import deltas, subjects
+from shared.deltas import Delta
+from shared.errors import LekhikaError, Unavailable
+from shared.events import Recorded
+from shared.ids import is_id
+from shared.log import Follower
+from shared.lost import read_deltas
+from shared.tasks import spawn
+
+QUEUE = 2048
+"""What may wait for one viewer; beyond it, it is too slow."""
+PING_SECONDS = 15.0
+POLL_SECONDS = 1.0
+"""How often the log itself is asked: republished events are hints."""
+REPAIR_SECONDS = 5.0
+"""How often pieces that were missed on the way are looked for."""
+WRITE_BYTES = 64 * 1024
+ABORT = "lekhika.abort"
+"""ASGI extension: a callable that drops the connection without waiting for its reader."""
+
+_HEADERS = [
+    (b"content-type", b"text/event-stream; charset=utf-8"),
+    (b"cache-control", b"no-store"),
+    (b"x-accel-buffering", b"no"),
+]
+_RETRY = b"retry: 1000\n\n"
+_PING = b": ping\n\n"
+
+_log = logging.getLogger(__name__)
+
+
+class TooSlow(LekhikaError):
+    """The viewer does not take what there is for it."""
+
+
+class _Left(LekhikaError):
+    """The viewer has left, or is sent away because the process shuts down."""
+
+
+def encode(event: ServerEvent) -> bytes:
+    """One event on the wire. JSON has no line breaks of its own."""
+    return b"event: %b\nid: %b\ndata: %b\n\n" % (event.event.encode(), event.id.encode(), orjson.dumps(event.data))
+
+
+class Inbox:
+    """What was heard and not yet sent, in order of arrival; and whether the stream is over.
+
+    Its end is a flag that is looked at, and no cancellation: the client library can swallow one.
+    """
+
+    def __init__(self) -> None:
+        self._items: deque[Recorded | Delta] = deque()
+        self._changed = asyncio.Event()
+        self._over: LekhikaError | None = None
+
+    @property
+    def empty(self) -> bool:
+        return not self._items
+
+    @property
+    def is_over(self) -> bool:
+        return self._over is not None
+
+    def put(self, item: Recorded | Delta) -> None:
+        if len(self._items) >= QUEUE:
+            self.close(TooSlow("more came than was read"))
+        else:
+            self._items.append(item)
+        self._changed.set()
+
+    def close(self, reason: LekhikaError) -> None:
+        """Nothing more is sent. The first reason counts."""
+        self._over = self._over or reason
+        self._changed.set()
+
+    def check(self) -> None:
+        """Raises: the reason why the stream is over, if it is."""
+        if self._over is not None:
+            raise self._over
+
+    async def next(self) -> Recorded | Delta:
+        """Raises: as `check`."""
+        while not self._items:
+            self.check()
+            self._changed.clear()
+            await self._changed.wait()
+        self.check()
+        return self._items.popleft()
+
+    async def hear_delta(self, msg: Msg) -> None:
+        delta = deltas.decode(msg.data)
+        if delta is not None:
+            self.put(delta)
+
+
+class LiveResponse(Response):
+    """Answers with the stream, or with a problem before its first byte."""
+
+    def __init__(self, parts: Parts, principal: Principal, execution_id: str, cursor: Cursor | None) -> None:
+        super().__init__()
+        self._parts = parts
+        self._principal = principal
+        self._id = execution_id
+        self._cursor = cursor
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        abort: Callable[[], None] | None = scope.get("extensions", {}).get(ABORT)
+        parts, inbox = self._parts, Inbox()
+        if not is_id(self._id):
+            raise not_found()
+        async with _subscribed(parts, self._id, inbox), parts.log.follow(self._id) as follower:
+            # Whatever is refused is refused here, as a problem, before the answer has begun.
+            history, state = await load_own(parts, self._principal, self._id)
+            view = LiveView(await parts.bodies.of(state.body), retention(parts), self._cursor)
+            follower.position = history[-1].seq
+            writer = Writer(send, parts.settings.stream_send_seconds)
+            await send({"type": "http.response.start", "status": 200, "headers": _HEADERS})
+            with names.LIVE_VIEWERS.track_inprogress():
+                try:
+                    async with _watched(receive, parts.drain, inbox), _pumped(follower, inbox):
+                        await self._show(writer, view, history, inbox)
+                except _Left:
+                    await writer.end()
+                except TooSlow:
+                    names.SSE_DROPPED.inc()
+                    _log.info("a viewer of %s reads too slowly and was cut", self._id)
+                    if abort is not None:
+                        abort()
+                except LekhikaError as error:  # it comes again, and is told as a problem if that lasts
+                    _log.warning("the live view of %s ends early: %s", self._id, error)
+                    await writer.end()
+
+    async def _show(self, writer: "Writer", view: LiveView, history: Sequence[Recorded], inbox: Inbox) -> None:
+        await writer.write(_RETRY + encode(view.open(history)))
+        for recorded in history:
+            inbox.check()
+            await self._take(writer, view, recorded)
+        if not view.ended:
+            await self._read_pieces(writer, view)
+            await writer.flush()
+            await self._follow(writer, view, inbox)
+        await writer.flush()
+        await writer.end()
+
+    async def _follow(self, writer: "Writer", view: LiveView, inbox: Inbox) -> None:
+        repair_at = time.monotonic() + REPAIR_SECONDS
+        while not view.ended:
+            try:
+                async with asyncio.timeout(PING_SECONDS):
+                    item = await inbox.next()
+            except TimeoutError:
+                await writer.write(_PING)
+                continue
+            if isinstance(item, Recorded):
+                await self._take(writer, view, item)
+            else:
+                await self._pieces(writer, view, [item])
+            if view.has_gap and time.monotonic() >= repair_at:
+                repair_at = time.monotonic() + REPAIR_SECONDS
+                await self._read_pieces(writer, view)
+            if inbox.empty:
+                await writer.flush()
+
+    async def _read_pieces(self, writer: "Writer", view: LiveView) -> None:
+        """What the stream of deltas still has. Without it the texts come when their nodes are completed."""
+        try:
+            await self._pieces(writer, view, await read_deltas(self._parts.nc, self._id))
+        except Unavailable as error:
+            _log.info("deltas of %s can not be read: %s", self._id, error)
+
+    async def _take(self, writer: "Writer", view: LiveView, recorded: Recorded) -> None:
+        texts = {wanted.node: await self._parts.artifacts.get_text(wanted.text) for wanted in view.wanted(recorded)}
+        for event in view.take(recorded, texts):
+            await writer.add(encode(event))
+
+    async def _pieces(self, writer: "Writer", view: LiveView, pieces: Iterable[Delta]) -> None:
+        for piece in pieces:
+            for event in view.piece(piece):
+                await writer.add(encode(event))
+
+
+class Writer:
+    """Sends in chunks of up to 64 KiB. Raises: TooSlow, when the reader takes nothing for `seconds`."""
+
+    def __init__(self, send: Send, seconds: float) -> None:
+        self._send = send
+        self._seconds = seconds
+        self._waiting: list[bytes] = []
+        self._size = 0
+
+    async def add(self, data: bytes) -> None:
+        """Sent with the next flush, or when enough has come together."""
+        self._waiting.append(data)
+        self._size += len(data)
+        if self._size >= WRITE_BYTES:
+            await self.flush()
+
+    async def write(self, data: bytes) -> None:
+        await self.add(data)
+        await self.flush()
+
+    async def flush(self) -> None:
+        if self._waiting:
+            data = b"".join(self._waiting)
+            self._waiting.clear()
+            self._size = 0
+            await self._body(data, more=True)
+
+    async def end(self) -> None:
+        """The end of the body, so that the viewer sees an end and no cut. Does nothing once it has left."""
+        self._waiting.clear()
+        with contextlib.suppress(OSError):
+            await self._body(b"", more=False)
+
+    async def _body(self, data: bytes, *, more: bool) -> None:
+        try:
+            async with asyncio.timeout(self._seconds):
+                await self._send({"type": "http.response.body", "body": data, "more_body": more})
+        except TimeoutError:
+            raise TooSlow(f"nothing was read for {self._seconds:.0f} s") from None
+
+
+async def _until_left(receive: Receive, inbox: Inbox) -> None:
+    while (await receive())["type"] != "http.disconnect":
+        pass
+    inbox.close(_Left("the viewer has left"))
+
+
+async def _until_set(drain: asyncio.Event, inbox: Inbox) -> None:
+    await drain.wait()
+    inbox.close(_Left("the process shuts down"))
+
+
+@contextlib.asynccontextmanager
+async def _watched(receive: Receive, drain: asyncio.Event, inbox: Inbox) -> AsyncIterator[None]:
+    """Closes the inbox when the viewer leaves or the process shuts down."""
+    watches = [
+        spawn(_until_left(receive, inbox), name="viewer leaves"),
+        spawn(_until_set(drain, inbox), name="viewer at shutdown"),
+    ]
+    try:
+        yield
+    finally:
+        for watch in watches:
+            watch.cancel()
+
+
+@contextlib.asynccontextmanager
+async def _pumped(follower: Follower, inbox: Inbox) -> AsyncIterator[None]:
+    pump = spawn(_pump(follower, inbox), name="viewer's events")
+    try:
+        yield
+    finally:
+        inbox.close(_Left("the stream has ended"))
+        pump.cancel()
+
+
+async def _pump(follower: Follower, inbox: Inbox) -> None:
+    """Log events into the inbox, in order and without gaps, also those that no copy announced."""
+    while not inbox.is_over:
+        try:
+            for recorded in await _news(follower):
+                inbox.put(recorded)
+        except Unavailable as error:  # asked again in a second
+            _log.info("the live view waits for the log: %s", error)
+        except LekhikaError as error:  # an event that can not be read
+            inbox.close(error)
+
+
+async def _news(follower: Follower) -> Sequence[Recorded]:
+    try:
+        async with asyncio.timeout(POLL_SECONDS):
+            return await follower.next()
+    except TimeoutError:
+        return await follower.catch_up()
+
+
+@contextlib.asynccontextmanager
+async def _subscribed(parts: Parts, execution_id: str, inbox: Inbox) -> AsyncIterator[None]:
+    subscription = await parts.nc.subscribe(subjects.deltas(execution_id), cb=inbox.hear_delta)
+    try:
+        yield
+    finally:
+        if not parts.nc.is_closed:
+            await subscription.unsubscribe()

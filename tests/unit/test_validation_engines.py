@@ -1,0 +1,333 @@
+"""What is wrong with a definition is said with node and field."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from shared.dependencies import sources
+from shared.templates import evaluate, render
+from shared.validation import InvalidDefinition, check_input, validate_engine
+
+SAMPLES = sorted(Path("services/gateway/samples").glob("*.json"))
+MODELS = frozenset({"gemini-3.8-flash", "gemini-3.5-flash-lite"})
+
+
+def engine(*nodes, **changes):
+    return {
+        "id": "mine",
+        "name": "Mine",
+        "inputs": {"topic": {"type": "text", "required": True}},
+        "nodes": list(nodes) or [generate("outline", "On {{ topic }}")],
+        "output": nodes[-1]["id"] if nodes else "outline",
+        **changes,
+    }
+
+
+def generate(node_id, prompt, **changes):
+    return {"id": node_id, "kind": "generate", "model": "gemini-3.8-flash", "prompt": prompt, **changes}
+
+
+def template(node_id, text, **changes):
+    return {"id": node_id, "kind": "template", "template": text, **changes}
+
+
+def for_each(node_id, items, task=None, **changes):
+    task = task or {"kind": "template", "template": "{{ item }}"}
+    return {"id": node_id, "kind": "for_each", "items": items, "node": task, **changes}
+
+
+def problems(definition, known=MODELS, successors=None):
+    with pytest.raises(InvalidDefinition) as refused:
+        validate_engine(definition, known, successors)
+    return {(p.node, p.field): p.detail for p in refused.value.problems}
+
+
+@pytest.mark.parametrize("path", SAMPLES, ids=lambda path: path.stem)
+def test_samples_are_valid(path):
+    found = validate_engine(json.loads(path.read_text()), MODELS)
+    assert found.id == path.stem
+
+
+def test_the_sample_book_is_put_together_from_its_chapters():
+    book = validate_engine(json.loads(Path("services/gateway/samples/short-book.json").read_text()), MODELS)
+    outline = {
+        "title": "Tea",
+        "chapters": [{"title": "Leaf", "summary": "."}, {"title": "Cup", "summary": "."}],
+    }
+    text = render(book.node("book").template, {"outline": outline, "edited": ["Green.\n", "Hot."]})
+    assert text == "# Tea\n\n## Leaf\n\nGreen.\n\n## Cup\n\nHot.\n"
+
+
+def test_the_sample_translation_splits_into_paragraphs():
+    found = validate_engine(json.loads(Path("services/gateway/samples/translate.json").read_text()), MODELS)
+    loop = found.node("translated")
+    values = {"text": "One.\n\n\n\n Two.\n", "language": "German", "style": "fluent"}
+    assert evaluate(loop.items, values) == ["One.", "Two."]
+    prompt = render(loop.node.prompt, {**values, "index": 1, "paragraph": "Two."})
+    assert "context only:\nOne.\n" in prompt
+    assert prompt.endswith("Translate this:\nTwo.")
+
+
+OUTLINES = {
+    "short-book": {"title": "Tea", "chapters": [{"title": "Leaf", "summary": "On leaves."}]},
+    "article": {"title": "Tea", "points": ["It is hot."]},
+    "translate": None,
+}
+
+
+@pytest.mark.parametrize("path", SAMPLES, ids=lambda path: path.stem)
+def test_every_template_of_a_sample_renders_with_defaults_alone(path):
+    found = validate_engine(json.loads(path.read_text()), MODELS)
+    required = {name: "tea" for name, spec in found.inputs.items() if spec.required}
+    values, faults = check_input(found.inputs, required)
+    assert faults == []
+    for node in found.nodes:
+        looping = node.kind == "for_each"
+        local = {node.as_: evaluate(node.items, values)[0], "index": 0} if looping else {}
+        for field, source, _ in sources(node):
+            if field != "items":
+                assert render(source, {**values, **local}).strip()
+        output = OUTLINES[path.stem] if node.id == "outline" else "Some text."
+        values[node.id] = [output] if looping else output
+
+
+def test_a_good_definition_is_read():
+    found = validate_engine(engine(), MODELS)
+    assert found.node("outline").kind == "generate"
+
+
+@pytest.mark.parametrize("definition", [None, [], "text", 5, b"x", object()])
+def test_what_is_no_object_is_refused(definition):
+    assert set(problems(definition)) == {(None, "definition")}
+
+
+def test_missing_fields_are_named():
+    assert problems({}) == {(None, field): "is missing" for field in ("id", "name", "nodes", "output")}
+
+
+def test_fields_that_look_like_marks_of_the_parser_are_fields():
+    assert problems(engine(**{"[key]": 1, "": 2})) == {
+        (None, "[key]"): "is not a field that is known here",
+        (None, "definition"): "is not a field that is known here",
+    }
+
+
+def test_fields_of_a_node_are_named_by_its_id():
+    node = {"id": "outline", "kind": "generate", "model": "gemini-3.8-flash", "promt": "x", "temperature": 3}
+    assert problems(engine(node)) == {
+        ("outline", "nodes.outline.prompt"): "is missing",
+        ("outline", "nodes.outline.promt"): "is not a field that is known here; did you mean prompt?",
+        ("outline", "nodes.outline.temperature"): "must be at most 2",
+    }
+
+
+def test_a_node_without_an_id_is_named_by_its_place():
+    found = problems(engine(template("a", "x"), {"kind": "template", "template": "y", "id": 7}, output="a"))
+    assert found == {(None, "nodes.1.id"): "must be a text"}
+
+
+def test_fields_inside_a_loop_are_named_without_marks_of_the_parser():
+    found = problems(engine(for_each("parts", "{{ topic }}", {"kind": "generate", "model": 5})))
+    assert found == {
+        ("parts", "nodes.parts.node.model"): "must be a text",
+        ("parts", "nodes.parts.node.prompt"): "is missing",
+    }
+
+
+def test_only_faults_of_the_kind_that_is_meant_are_told():
+    found = problems(engine({"id": "a", "kind": "template", "prompt": "x"}))
+    assert set(found) == {("a", "nodes.a.template"), ("a", "nodes.a.prompt")}
+
+
+def test_an_unknown_kind_comes_with_a_suggestion():
+    found = problems(engine({"id": "a", "kind": "tmplate", "template": "x"}))
+    assert found == {
+        (
+            "a",
+            "nodes.a",
+        ): "there is no kind 'tmplate', only generate, for_each, template; did you mean template?"
+    }
+
+
+def test_an_input_default_of_a_wrong_form_is_told_once():
+    assert problems(engine(inputs={"topic": {"default": {"a": 1}}})) == {
+        (None, "inputs.topic.default"): "must be a text, a number or a list of texts"
+    }
+
+
+@pytest.mark.parametrize(
+    ("spec", "field"),
+    [
+        ({"type": "number", "default": "three"}, "default"),
+        ({"type": "text", "default": 3}, "default"),
+        ({"type": "choice"}, "choices"),
+        ({"type": "choice", "choices": ["a", "a"]}, "choices"),
+        ({"type": "choice", "choices": ["a"], "default": "b"}, "default"),
+        ({"type": "text", "choices": ["a"]}, "choices"),
+        ({"type": "number", "minimum": 3, "maximum": 2}, "minimum"),
+        ({"type": "number", "minimum": 3, "default": 2}, "default"),
+        ({"type": "text", "minimum": 3}, "minimum"),
+        ({"type": "number", "max_length": 3}, "max_length"),
+        ({"type": "text", "max_length": 3, "default": "long"}, "default"),
+    ],
+)
+def test_inputs_that_contradict_themselves(spec, field):
+    assert set(problems(engine(inputs={"topic": spec}))) == {(None, f"inputs.topic.{field}")}
+
+
+def test_names_that_clash():
+    found = problems(
+        engine(
+            template("topic", "x"),
+            template("a", "x"),
+            template("a", "y"),
+            template("loop", "x"),
+            for_each("parts", "{{ a }}", {"kind": "template", "template": "x"}, **{"as": "a"}),
+        )
+    )
+    assert set(found) == {
+        ("topic", "nodes.topic.id"),
+        ("a", "nodes.a.id"),
+        ("loop", "nodes.loop.id"),
+        ("parts", "nodes.parts.as"),
+    }
+
+
+def test_an_unknown_name_comes_with_a_suggestion():
+    found = problems(engine(generate("outline", "On {{ topc }}")))
+    assert (
+        found[("outline", "nodes.outline.prompt")]
+        == "'topc' is neither an input nor a node; did you mean topic?"
+    )
+
+
+def test_names_that_a_template_makes_itself_are_known():
+    text = "{% set n = 1 %}{% for x in range(n) %}{{ loop.index }}{{ x }}{% endfor %}"
+    validate_engine(engine(template("a", text)), MODELS)
+
+
+def test_the_item_is_known_inside_its_loop_only():
+    loop = for_each("parts", "{{ item }}", {"kind": "template", "template": "{{ item }}{{ index }}"})
+    assert set(problems(engine(loop))) == {("parts", "nodes.parts.items")}
+
+
+def test_a_template_that_can_not_be_parsed_names_its_line():
+    found = problems(engine(template("a", "fine\n{% for %}")))
+    assert found[("a", "nodes.a.template")].startswith("line 2: ")
+
+
+@pytest.mark.parametrize("items", ["topic", "{{ topic }} {{ topic }}", "x {{ topic }}", "{{ }}", ""])
+def test_items_must_be_one_expression(items):
+    assert set(problems(engine(for_each("parts", items)))) == {("parts", "nodes.parts.items")}
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "{{ " + "(" * 3000 + ")" * 3000 + " }}",
+        "{{ " + "9" * 5000 + " }}",
+        "{% for x in topic %}" * 25 + "{% endfor %}" * 25,
+        "{% include 'x' %}",
+    ],
+    ids=["parentheses", "digits", "blocks", "include"],
+)
+def test_templates_that_would_fail_when_run_are_refused(text):
+    assert set(problems(engine(template("a", text)))) == {("a", "nodes.a.template")}
+
+
+@pytest.mark.timeout(10)
+@pytest.mark.parametrize(
+    "text", ["{{ 9**(9**9) }}", "{% if 9**(9**9) %}{% endif %}", "{{ 'a'|center(10**12) }}"]
+)
+def test_nothing_is_computed_while_validating(text):
+    validate_engine(engine(template("a", text)), MODELS)
+
+
+def test_cycles_are_named():
+    found = problems(
+        engine(template("a", "{{ c }}"), template("b", "{{ a }}"), template("c", "", after=["b"]))
+    )
+    ways = ("a -> c -> b -> a", "b -> a -> c -> b", "c -> b -> a -> c")
+    assert set(found.values()) <= {f"waits for itself: {way}" for way in ways}
+
+
+def test_a_node_that_waits_for_itself():
+    assert problems(engine(template("a", "{{ a }}"))) == {("a", "nodes.a"): "waits for itself"}
+
+
+def test_unknown_after_and_output():
+    found = problems(engine(template("part", "x", after=["pat"]), output="prat"))
+    assert found == {
+        ("part", "nodes.part.after"): "there is no node 'pat'; did you mean part?",
+        (None, "output"): "there is no node 'prat'; did you mean part?",
+    }
+
+
+def test_models_are_checked_where_they_are_known():
+    definition = engine(generate("a", "x", model="gemini-3.8-flsh"))
+    assert "did you mean gemini-3.8-flash?" in problems(definition)[("a", "nodes.a.model")]
+    assert validate_engine(definition, None).id == "mine"
+
+
+def test_a_retired_model_names_its_successor():
+    found = problems(engine(generate("a", "x", model="old")), MODELS, {"old": "gemini-3.8-flash"})
+    assert found == {("a", "nodes.a.model"): "old is retired; its successor is gemini-3.8-flash"}
+
+
+@pytest.mark.parametrize(
+    ("schema", "path"),
+    [
+        ({"type": "obj"}, ".type"),
+        ({"properties": {"x": {"minimum": "1"}}}, ".properties.x.minimum"),
+        ({"properties": {"x": {"pattern": "("}}}, ".properties.x.pattern"),
+        ({"$ref": "https://example.org/schema"}, ".$ref"),
+        ({"items": {"$ref": "#/$defs/x"}}, ".items.$ref"),
+        ({"$schema": [1]}, ".$schema"),
+        ({"$ref": "#"}, ".$ref"),
+        ({"allOf": [{"$ref": "#"}]}, ".allOf.0.$ref"),
+        ({"$defs": {"x": {"anyOf": [{"$ref": "#/$defs/x"}]}}}, ".$defs.x.anyOf.0.$ref"),
+    ],
+)
+def test_schemas_of_structured_output_are_checked(schema, path):
+    assert set(problems(engine(generate("a", "x", output_schema=schema)))) == {
+        ("a", f"nodes.a.output_schema{path}")
+    }
+
+
+def test_a_schema_may_refer_to_itself():
+    tree = {"type": "object", "properties": {"children": {"items": {"$ref": "#/$defs/tree"}}}}
+    schema = {
+        "$defs": {"tree": tree},
+        "items": {"$ref": "#/$defs/tree"},
+        "properties": {"whole": {"$ref": "#"}},
+    }
+    validate_engine(engine(generate("a", "x", output_schema=schema)), MODELS)
+
+
+def test_size_and_depth_are_bounded():
+    assert problems(engine(description="x" * 300_000)) == {
+        (None, "definition"): "is larger than 262,144 characters"
+    }
+    assert problems(engine(description="é" * 140_000)) == {(None, "definition"): "is larger than 256 KiB"}
+    deep = []
+    for _ in range(100):
+        deep = [deep]
+    assert list(problems(engine(description=deep)).values()) == ["is nested more than 64 deep"]
+    itself = {}
+    itself["again"] = itself
+    assert list(problems(engine(description=itself)).values()) == ["is nested more than 64 deep"]
+
+
+@pytest.mark.parametrize(
+    "value", ["\0", "\ud800", 2**70, float("nan"), float("inf"), b"x", {1: 2}, (1,), {"\0": 1}]
+)
+def test_what_can_not_be_stored_is_refused(value):
+    assert set(problems(engine(description=value))) == {(None, "description")}
+
+
+def test_problems_are_bounded():
+    text = "".join(f"{{{{ name{n} }}}}" for n in range(500))
+    with pytest.raises(InvalidDefinition) as refused:
+        validate_engine(engine(template("a", text)), MODELS)
+    assert len(refused.value.problems) == 100
