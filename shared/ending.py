@@ -26,7 +26,9 @@ def unknown_usage(model: str, tier: Tier) -> ModelUsage:
 
 def estimated(usage: ModelUsage) -> ModelUsage:
     """The same counts, known only from the last report of somebody who could not finish."""
-    return usage.model_copy(update={"tokens": usage.tokens.model_copy(update={"certainty": Certainty.ESTIMATED})})
+    return usage.model_copy(
+        update={"tokens": usage.tokens.model_copy(update={"certainty": Certainty.ESTIMATED})}
+    )
 
 
 def summary(state: ExecutionState, open_calls: Iterable[OpenCall] = ()) -> ev.Summary:

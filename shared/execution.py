@@ -189,7 +189,10 @@ def _advance(state: ExecutionState, event: ev.AnyEvent, recorded: ev.Recorded) -
             return _node_completed(state, event)
         case ev.ExecutionReleased():
             return replace(
-                _interrupt(state), status=Status.QUEUED, owner=None, spent=merge_usage([*state.spent, *event.usage])
+                _interrupt(state),
+                status=Status.QUEUED,
+                owner=None,
+                spent=merge_usage([*state.spent, *event.usage]),
             )
         case ev.StopRequested():
             return replace(state, status=Status.STOPPING, stop=_stop(state, event, recorded))
@@ -265,7 +268,12 @@ def _stop(state: ExecutionState, event: ev.StopRequested, recorded: ev.Recorded)
 
 def _ended(state: ExecutionState, event: ev.TerminalEvent, recorded: ev.Recorded) -> ExecutionState:
     ended = replace(
-        _interrupt(state), status=Status(event.type), owner=None, ended_at=recorded.time, end=event, end_seq=recorded.seq
+        _interrupt(state),
+        status=Status(event.type),
+        owner=None,
+        ended_at=recorded.time,
+        end=event,
+        end_seq=recorded.seq,
     )
     match event:
         case ev.ExecutionCompleted():

@@ -18,7 +18,9 @@ NOT_FOUND = 10037
 _SILENT = (NatsTimeoutError, NoRespondersError, ConnectionClosedError, OutboundBufferLimitError)
 
 
-async def api(nc: Client, subject: str, body: Mapping[str, Any], seconds: float = ANSWER_SECONDS) -> dict[str, Any]:
+async def api(
+    nc: Client, subject: str, body: Mapping[str, Any], seconds: float = ANSWER_SECONDS
+) -> dict[str, Any]:
     """The answer of `$JS.API.<subject>`, errors of the server included as its `error`.
 
     Raises: Unavailable, when it does not answer.
@@ -26,7 +28,9 @@ async def api(nc: Client, subject: str, body: Mapping[str, Any], seconds: float 
     try:
         answer = await nc.request(f"$JS.API.{subject}", json.dumps(body).encode(), timeout=seconds)
     except _SILENT as error:
-        raise Unavailable(f"JetStream does not answer {subject.split('.')[0]}: {type(error).__name__}") from error
+        raise Unavailable(
+            f"JetStream does not answer {subject.split('.')[0]}: {type(error).__name__}"
+        ) from error
     parsed: dict[str, Any] = json.loads(answer.data)
     return parsed
 

@@ -87,7 +87,9 @@ class ExecutionLog:
             guarded[TTL] = f"{int(event.keep_seconds)}s"
         return await self._store(execution_id, _subject(execution_id, event), encode(event), guarded, after)
 
-    async def _store(self, execution_id: str, subject: str, data: bytes, headers: dict[str, str], after: int) -> int:
+    async def _store(
+        self, execution_id: str, subject: str, data: bytes, headers: dict[str, str], after: int
+    ) -> int:
         size = len(data) + sum(len(key) + len(value) + 4 for key, value in headers.items()) + 16
         if size > MAX_EVENT_BYTES:
             raise Permanent(f"an event of {size:,} bytes is over the {MAX_EVENT_BYTES:,} that the log takes")

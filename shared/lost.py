@@ -1,62 +1,77 @@
-"""What an attempt that is over had used, as far as its last deltas tell."""
+"""What is left of model calls that their executor did not end itself: their last deltas, as far as there are any."""
+
+from collections.abc import Iterable, Mapping, Sequence
 
 from nats.aio.client import Client
 
 from shared import deltas, subjects
+from shared.artifacts import INLINE_BYTES, Artifacts
+from shared.deltas import Delta
 from shared.ending import OpenCall, estimated, unknown_usage
-from shared.events import TextRef
 from shared.execution import ExecutionState, NodeState, NodeStatus
 from shared.jetstream import direct_get
-from shared.usage import Tier
-
-MAX_TEXT = 16 * 1024
-"""Characters of a lost call's text that are kept."""
+from shared.usage import ModelUsage, Tier
 
 
-async def lost_usage(nc: Client, state: ExecutionState) -> list[OpenCall]:
-    """The open calls of an execution whose owner is gone, each with its last reported usage, estimated.
-
-    A call of which no delta was heard is unknown. Raises: Unavailable.
-    """
-    open_nodes = [
-        node
-        for node in state.nodes.values()
-        if node.status is NodeStatus.RUNNING and node.kind == "generate"
-    ]
-    if not open_nodes or state.owner is None:
-        return []
-    heard = await read_deltas(nc, state.id)
-    return [_call(node, state, heard) for node in open_nodes]
-
-
-def _call(node: NodeState, state: ExecutionState, heard: list[deltas.Delta]) -> OpenCall:
-    own = [delta for delta in heard if delta.node == node.id and delta.node_attempt == node.attempts]
-    reported = [delta.usage for delta in own if delta.usage is not None]
-    if reported:
-        usage = estimated(reported[-1])
-    else:
-        model = node.model or "unknown"
-        usage = unknown_usage(model, state.tiers.get(model, Tier.INCLUDED))
-    text = _contiguous(own)[:MAX_TEXT]
-    return OpenCall(
-        node=node.id,
-        node_attempt=node.attempts,
-        text=TextRef(text=text, characters=len(text)) if text else None,
-        usage=(usage,),
-    )
-
-
-def _contiguous(pieces: list[deltas.Delta]) -> str:
+def text_of(pieces: Iterable[Delta]) -> str:
+    """The text up to the first piece that was lost; repeats and overlaps are harmless."""
     text = ""
-    for piece in sorted(pieces, key=lambda delta: delta.offset):
+    for piece in sorted(pieces, key=lambda piece: piece.offset):
         if piece.offset > len(text):
             break
-        text = text[: piece.offset] + piece.text
+        text += piece.text[len(text) - piece.offset :]
     return text
 
 
-async def read_deltas(nc: Client, execution_id: str) -> list[deltas.Delta]:
+def _running(state: ExecutionState) -> Sequence[NodeState]:
+    return [
+        node for node in state.nodes.values() if node.status is NodeStatus.RUNNING and node.model is not None
+    ]
+
+
+def _own(node: NodeState, heard: Sequence[Delta]) -> Sequence[Delta]:
+    return [piece for piece in heard if (piece.node, piece.node_attempt) == (node.id, node.attempts)]
+
+
+def _usage(node: NodeState, state: ExecutionState, pieces: Sequence[Delta]) -> ModelUsage:
+    """The last report as an estimate: nobody can finish the call any more. Without a report it is unknown."""
+    reports = [piece.usage for piece in pieces if piece.usage is not None]
+    if reports:
+        return estimated(max(reports, key=lambda report: report.tokens.total))
+    model = node.model or "unknown"
+    return unknown_usage(model, state.tiers.get(model, Tier.INCLUDED))
+
+
+async def read_deltas(nc: Client, execution_id: str) -> list[Delta]:
     """All deltas of an execution that are still there, oldest first. Raises: Unavailable."""
     request = {"seq": 1, "next_by_subj": subjects.deltas(execution_id), "batch": 100_000}
     found = [deltas.decode(msg.data) async for msg in direct_get(nc, subjects.DELTAS, request)]
     return [delta for delta in found if delta is not None]
+
+
+async def lost_usage(nc: Client, state: ExecutionState) -> tuple[ModelUsage, ...]:
+    """What the open calls of an attempt that is over had used. Raises: Unavailable."""
+    nodes = _running(state)
+    heard = await read_deltas(nc, state.id) if nodes else []
+    return tuple(_usage(node, state, _own(node, heard)) for node in nodes)
+
+
+async def open_calls(nc: Client, artifacts: Artifacts, state: ExecutionState) -> Sequence[OpenCall]:
+    """What an end says about the calls that are open. Raises: Unavailable."""
+    nodes = _running(state)
+    heard = await read_deltas(nc, state.id) if nodes else []
+    calls = []
+    for node in nodes:
+        pieces = _own(node, heard)
+        # All of them share the one event that they are put into.
+        text = await artifacts.put_text(state.id, text_of(pieces), inline=INLINE_BYTES // len(nodes))
+        usage = (_usage(node, state, pieces),)
+        calls.append(OpenCall(node=node.id, node_attempt=node.attempts, text=text, usage=usage))
+    return calls
+
+
+async def running_texts(nc: Client, state: ExecutionState) -> Mapping[str, str]:
+    """What the nodes that are being written have so far. Raises: Unavailable."""
+    nodes = _running(state)
+    heard = await read_deltas(nc, state.id) if nodes else []
+    return {node.id: text_of(_own(node, heard)) for node in nodes}

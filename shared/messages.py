@@ -42,7 +42,13 @@ def from_copy(msg: Msg) -> Recorded:
     Raises: UnknownEvent.
     """
     headers = msg.headers or {}
-    return _recorded(headers.get(SUBJECT, msg.subject), int(headers[SEQUENCE]), parse_time(headers[TIME]), headers, msg.data)
+    return _recorded(
+        headers.get(SUBJECT, msg.subject),
+        int(headers[SEQUENCE]),
+        parse_time(headers[TIME]),
+        headers,
+        msg.data,
+    )
 
 
 def from_delivery(msg: Msg) -> Recorded:

@@ -27,7 +27,9 @@ def later_lane(user_id: str) -> str:
     return f"later.{partition_of(user_id)}"
 
 
-def event_subject(execution_id: str, event_type: str, lane: str | None = None, user_id: str | None = None) -> str:
+def event_subject(
+    execution_id: str, event_type: str, lane: str | None = None, user_id: str | None = None
+) -> str:
     """Subject of an event; request events carry lane and user, so that consumers can filter on them."""
     if lane is not None and user_id is not None:
         return f"executions.{execution_id}.{event_type}.{lane}.{user_id}"

@@ -7,6 +7,8 @@ from typing import Any, TypeVar
 
 T = TypeVar("T")
 
+CANCEL_AGAIN_SECONDS = 0.2
+
 _running: set[asyncio.Task[Any]] = set()
 """The event loop keeps weak references only: a task that nobody holds may be collected half-way."""
 
@@ -36,7 +38,10 @@ def _ended(task: asyncio.Task[Any]) -> None:
 async def cancel_and_wait(task: asyncio.Task[Any]) -> None:
     """Cancels the task and returns once it has ended, however it ended.
 
-    If the caller is cancelled meanwhile, that goes on to the caller; the task has been told to end all the same.
+    A cancellation can be lost: `asyncio.wait_for` of Python 3.11, which nats-py uses, returns a result that comes at
+    the same moment instead. So it is repeated. If the caller is cancelled meanwhile, that goes on to the caller; the
+    task has been told to end all the same.
     """
-    task.cancel()
-    await asyncio.wait([task])
+    while not task.done():
+        task.cancel()
+        await asyncio.wait([task], timeout=CANCEL_AGAIN_SECONDS)

@@ -37,7 +37,9 @@ class _Sandbox(ImmutableSandboxedEnvironment):
 
 
 def _small_power(base: Any, exponent: Any) -> bool:
-    return isinstance(base, int | float) and isinstance(exponent, int | float) and abs(exponent) <= MAX_EXPONENT
+    return (
+        isinstance(base, int | float) and isinstance(exponent, int | float) and abs(exponent) <= MAX_EXPONENT
+    )
 
 
 def _length(value: Any) -> int:

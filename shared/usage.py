@@ -112,6 +112,8 @@ def merge_usage(parts: Iterable[ModelUsage]) -> tuple[ModelUsage, ...]:
         sums[key] = (
             part
             if seen is None
-            else seen.model_copy(update={"tokens": seen.tokens + part.tokens, "calls": seen.calls + part.calls})
+            else seen.model_copy(
+                update={"tokens": seen.tokens + part.tokens, "calls": seen.calls + part.calls}
+            )
         )
     return tuple(sums[key] for key in sorted(sums))

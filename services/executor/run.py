@@ -26,7 +26,7 @@ from shared import events as ev
 from shared.artifacts import INLINE_BYTES, Artifacts
 from shared.dependencies import dependencies
 from shared.execution import ExecutionState, NodeStatus, Status
-from shared.tasks import spawn
+from shared.tasks import cancel_and_wait, spawn
 
 _log = logging.getLogger(__name__)
 
@@ -310,10 +310,7 @@ class ExecutionRun:
         for call in self._calls.values():
             await call.closed(CLOSE_SECONDS)
         times = [call.closed_at for call in self._calls.values() if call.closed_at and call.aborted]
-        for task in self._tasks.values():
-            task.cancel()
-        if self._tasks:
-            await asyncio.wait(self._tasks.values())
+        await asyncio.gather(*(cancel_and_wait(task) for task in self._tasks.values()))
         self._tasks.clear()
         return max(times, default=self._heard_at or datetime.now(UTC))
 

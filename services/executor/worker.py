@@ -20,7 +20,7 @@ from shared import events as ev
 from shared.errors import Conflict, Permanent, Unavailable
 from shared.execution import ExecutionState, fold
 from shared.log import ExecutionLog
-from shared.lost import lost_usage
+from shared.lost import lost_usage, open_calls
 from shared.messages import from_delivery
 from shared.tasks import spawn
 
@@ -134,7 +134,7 @@ class Worker:
                 await self._run(state, msg, lane)
 
     async def _end_without_running(self, state: ExecutionState, error: ev.ErrorInfo | None) -> None:
-        calls = await lost_usage(self._parts.nc, state)
+        calls = await open_calls(self._parts.nc, self._parts.artifacts, state)
         event: ev.AnyEvent
         if error is None:
             event = ending.stopped(state, by="system", reason=None, at=datetime.now(UTC), open_calls=calls)
@@ -145,8 +145,7 @@ class Worker:
 
     async def _run(self, state: ExecutionState, msg: Msg, lane: str) -> None:
         attempt = state.attempt + 1
-        calls = await lost_usage(self._parts.nc, state)
-        lost = tuple(usage for call in calls for usage in call.usage)
+        lost = await lost_usage(self._parts.nc, state)
         journal = Journal(self._log, state, attempt, self._instance)
         journal.headers = telemetry.inject({})
         running = Running(run=ExecutionRun(self._parts, journal), msg=msg)

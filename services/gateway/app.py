@@ -70,7 +70,11 @@ def create_app(parts: Parts) -> FastAPI:
         docs_url=None,
         redoc_url=None,
         separate_input_output_schemas=False,
-        telemetry={"tracing": False, "metrics": False, "logs": False},  # ours has the names of the conventions
+        telemetry={
+            "tracing": False,
+            "metrics": False,
+            "logs": False,
+        },  # ours has the names of the conventions
     )
     app.state.parts = parts
     problems.install(app)
@@ -133,7 +137,9 @@ async def compose(settings: GatewaySettings, stop: Stop) -> AsyncIterator[Parts]
     try:
         absent = await missing(nc)
         if absent:
-            raise Permanent(f"the topology was not created: {', '.join(absent)} missing; run python -m shared.topology")
+            raise Permanent(
+                f"the topology was not created: {', '.join(absent)} missing; run python -m shared.topology"
+            )
         async with (
             _heard(nc, CHANGED_KEYS, parts.authenticator.hear),
             parts.catalogue,

@@ -82,7 +82,9 @@ class Authenticator:
         try:
             found = await self._find(digest)
         except Unavailable:
-            still_good = digest in self._known and known and time.monotonic() - known.asked_at <= STALE_SECONDS
+            still_good = (
+                digest in self._known and known and time.monotonic() - known.asked_at <= STALE_SECONDS
+            )
             if still_good:
                 return known
             raise
@@ -101,7 +103,9 @@ class Authenticator:
                 *(users.c[name] for name in ("role", "email", "display_name")),
             )
             .join(users, users.c.id == api_keys.c.user_id)
-            .where(api_keys.c.digest == digest, api_keys.c.revoked_at.is_(None), users.c.anonymised_at.is_(None))
+            .where(
+                api_keys.c.digest == digest, api_keys.c.revoked_at.is_(None), users.c.anonymised_at.is_(None)
+            )
         )
         async with transaction(self._db, role=Role.AUTH) as connection:
             row = (await connection.execute(query)).one_or_none()
@@ -149,4 +153,6 @@ Superadmin = Annotated[Principal, Depends(require_superadmin)]
 
 
 def _unauthorized(detail: str) -> Problem:
-    return Problem(401, "unauthorized", "Not authorized", detail, headers={"WWW-Authenticate": 'Bearer realm="lekhika"'})
+    return Problem(
+        401, "unauthorized", "Not authorized", detail, headers={"WWW-Authenticate": 'Bearer realm="lekhika"'}
+    )

@@ -26,7 +26,9 @@ async def read_object(request: Request, *, optional: bool = False) -> dict[str, 
     try:
         value = orjson.loads(data)
     except orjson.JSONDecodeError as error:
-        raise Problem(400, "invalid_json", "The body is not JSON", f"The body can not be read: {error}") from None
+        raise Problem(
+            400, "invalid_json", "The body is not JSON", f"The body can not be read: {error}"
+        ) from None
     if not isinstance(value, dict):
         raise invalid("The body must be a JSON object.", [FieldError("body", "must be an object")])
     for field, detail in _faults(value):
@@ -65,7 +67,9 @@ def parsed(model: type[M], value: dict[str, Any], prefix: str = "") -> M:
 
 def field_errors(error: ValidationError, prefix: str = "") -> Sequence[FieldError]:
     return [
-        FieldError(prefix + ".".join(str(part) for part in fault["loc"]), _detail(fault["type"], fault["msg"]))
+        FieldError(
+            prefix + ".".join(str(part) for part in fault["loc"]), _detail(fault["type"], fault["msg"])
+        )
         for fault in error.errors(include_input=False, include_url=False)
     ]
 

@@ -12,13 +12,13 @@ from services.gateway.idempotency import Fixed
 from services.gateway.parts import Parts
 from services.gateway.problems import FieldError, Problem, invalid
 from services.gateway.queries import load_own, not_found, present, retention
-from services.gateway.remains import open_calls
 from services.gateway.resource import execution_json
 from shared import conventions, ending, telemetry
 from shared import events as ev
 from shared.errors import Conflict
 from shared.execution import ExecutionState, Status, fold
 from shared.ids import new_id
+from shared.lost import open_calls
 from shared.usage import kind_of
 from shared.validation import check_input
 from shared.workflow import Limits, models_used
@@ -73,7 +73,9 @@ async def start(parts: Parts, principal: Principal, wanted: Start) -> Answer:
 
 
 def _no_engine(engine_id: str) -> Problem:
-    detail = f"There is no engine {engine_id[:100]!r} of yours or shared with you; GET /v1/engines lists them."
+    detail = (
+        f"There is no engine {engine_id[:100]!r} of yours or shared with you; GET /v1/engines lists them."
+    )
     return Problem(
         404, "engine_not_found", "No such engine", detail, [FieldError("engine", "names no engine of yours")]
     )
@@ -202,7 +204,9 @@ async def _stop_once(parts: Parts, state: ExecutionState, wanted: Stop) -> tuple
         event = ending.stopped(state, by=wanted.by, reason=wanted.reason, at=now)
         return 202, await _append_end(parts, state, event)
     if not wanted.force:
-        return 202, state if state.status is Status.STOPPING else await _ask(parts, state, wanted, force=False)
+        return 202, state if state.status is Status.STOPPING else await _ask(
+            parts, state, wanted, force=False
+        )
     if not wanted.at_once:
         if state.stop is None:
             return 202, await _ask(parts, state, wanted, force=False)
@@ -215,7 +219,9 @@ async def _stop_once(parts: Parts, state: ExecutionState, wanted: Stop) -> tuple
 def _check_patience(stop: ev.StopInfo, now: datetime) -> None:
     left = (stop.at + FORCE_AFTER - now).total_seconds()
     if left > 0:
-        detail = "The worker may still end it in order. A stop can be forced 10 seconds after it was asked for."
+        detail = (
+            "The worker may still end it in order. A stop can be forced 10 seconds after it was asked for."
+        )
         raise Problem(
             409, "force_too_early", "Too early to force", detail, headers={"Retry-After": str(int(left) + 1)}
         )
@@ -241,7 +247,9 @@ async def _force(parts: Parts, state: ExecutionState, wanted: Stop) -> Execution
         state = await _reload(parts, state)
     while not state.ended:
         calls = await open_calls(parts.nc, parts.artifacts, state)
-        event = ending.stopped(state, by=wanted.by, reason=wanted.reason, at=datetime.now(UTC), open_calls=calls)
+        event = ending.stopped(
+            state, by=wanted.by, reason=wanted.reason, at=datetime.now(UTC), open_calls=calls
+        )
         try:
             return await _append_end(parts, state, event)
         except Conflict:

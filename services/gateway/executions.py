@@ -59,14 +59,21 @@ class ForceBody(BaseModel):
 
 def _body_of(model: type[BaseModel], *, required: bool = True) -> dict[str, Any]:
     """The part of the OpenAPI document that describes a body which the route reads by itself."""
-    return {"requestBody": {"required": required, "content": {"application/json": {"schema": model.model_json_schema()}}}}
+    return {
+        "requestBody": {
+            "required": required,
+            "content": {"application/json": {"schema": model.model_json_schema()}},
+        }
+    }
 
 
 def _answer(status: int, body: dict[str, Any], **headers: str) -> Response:
     return Response(orjson.dumps(body), status, {"Cache-Control": "no-store", **headers}, "application/json")
 
 
-@router.post("/v1/executions", status_code=202, openapi_extra=_body_of(StartBody), summary="Start an execution")
+@router.post(
+    "/v1/executions", status_code=202, openapi_extra=_body_of(StartBody), summary="Start an execution"
+)
 async def start(
     request: Request,
     parts: GatewayParts,
@@ -119,7 +126,10 @@ async def get_execution(execution_id: str, parts: GatewayParts, principal: User)
 async def stop(request: Request, execution_id: str, parts: GatewayParts, principal: User) -> Response:
     body = parsed(StopBody, await read_object(request, optional=True))
     wanted = commands.Stop(
-        by=principal.user_id, reason=body.reason, force=body.force, at_once=body.force and principal.superadmin
+        by=principal.user_id,
+        reason=body.reason,
+        force=body.force,
+        at_once=body.force and principal.superadmin,
     )
     return _answer(*await commands.stop(parts, principal, execution_id, wanted))
 
@@ -129,7 +139,9 @@ async def stop(request: Request, execution_id: str, parts: GatewayParts, princip
     openapi_extra=_body_of(ForceBody),
     summary="End anybody's execution",
 )
-async def force_stop(request: Request, execution_id: str, parts: GatewayParts, principal: Superadmin) -> Response:
+async def force_stop(
+    request: Request, execution_id: str, parts: GatewayParts, principal: Superadmin
+) -> Response:
     body = parsed(ForceBody, await read_object(request))
     state = fold(await parts.log.load(execution_id)) if is_id(execution_id) else None
     if state is None:

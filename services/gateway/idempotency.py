@@ -49,7 +49,9 @@ class IdempotencyKeys:
 
     async def find(self, user_id: str, key: str) -> Fixed | None:
         """As the bucket's leader has it. Raises: Unavailable."""
-        answer = await api(self._nc, f"STREAM.MSG.GET.KV_{IDEMPOTENCY}", {"last_by_subj": _subject(user_id, key)})
+        answer = await api(
+            self._nc, f"STREAM.MSG.GET.KV_{IDEMPOTENCY}", {"last_by_subj": _subject(user_id, key)}
+        )
         if answer.get("error", {}).get("err_code") == NOT_FOUND:
             return None
         if "error" in answer:
@@ -61,7 +63,9 @@ class IdempotencyKeys:
         """The first one to come wins: returns what the key stands for now. Raises: Unavailable."""
         subject, deadline = _subject(user_id, key), time.monotonic() + TRY_SECONDS
         while time.monotonic() < deadline:
-            answer = await self._create(subject, orjson.dumps({"id": wanted.execution_id, "digest": wanted.digest}))
+            answer = await self._create(
+                subject, orjson.dumps({"id": wanted.execution_id, "digest": wanted.digest})
+            )
             code = answer.get("error", {}).get("err_code")
             if code in _TAKEN:
                 found = await self.find(user_id, key)

@@ -60,7 +60,11 @@ class Outstanding:
 
     def reserve(self, execution_id: str, user_id: str, now: float) -> str:
         """The lane for a new request, which counts from here on."""
-        lane = subjects.NOW if len(self._users.get(user_id, ())) < self.per_user else subjects.later_lane(user_id)
+        lane = (
+            subjects.NOW
+            if len(self._users.get(user_id, ())) < self.per_user
+            else subjects.later_lane(user_id)
+        )
         self.queued(execution_id, user_id, lane, now)
         return lane
 
@@ -100,7 +104,9 @@ class Outstanding:
 
     def unheard(self, before: float, most: int) -> list[str]:
         """Executions of which nothing was heard since `before`, the longest silent first, that are not waiting."""
-        quiet = [(item.since, key) for key, item in self._open.items() if not item.waiting and item.since < before]
+        quiet = [
+            (item.since, key) for key, item in self._open.items() if not item.waiting and item.since < before
+        ]
         return [key for _, key in sorted(quiet)[:most]]
 
     def verified(self, execution_ids: Iterable[str], now: float) -> None:

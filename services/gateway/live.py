@@ -61,7 +61,9 @@ class Cursor:
         if match is None:
             return None
         entries = (entry.rsplit(":", 2) for entry in (match[2] or "").split(",") if entry)
-        return cls(int(match[1]), {node: Sent(int(attempt), int(offset)) for node, attempt, offset in entries})
+        return cls(
+            int(match[1]), {node: Sent(int(attempt), int(offset)) for node, attempt, offset in entries}
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -172,13 +174,17 @@ class LiveView:
             case _:
                 return
 
-    def _changes(self, before: ExecutionState, after: ExecutionState, event: ev.AnyEvent) -> Iterator[ServerEvent]:
+    def _changes(
+        self, before: ExecutionState, after: ExecutionState, event: ev.AnyEvent
+    ) -> Iterator[ServerEvent]:
         for key, node, state in nodes_of(after, self._body.workflow.nodes):
             if state is not before.nodes.get(key):
                 yield self._event("node", node_json(key, node, state))
         tokens = self._tokens
         # Summing up every node's usage at each event would be slow for thousands of them.
-        self._tokens = after.tokens if after.ended else total_tokens([tokens, *(u.tokens for u in _used(event))])
+        self._tokens = (
+            after.tokens if after.ended else total_tokens([tokens, *(u.tokens for u in _used(event))])
+        )
         progress = progress_json(after, self._retention, self._tokens)
         if progress != progress_json(before, self._retention, tokens):
             yield self._event("state", {"id": after.id, **progress})
@@ -219,7 +225,9 @@ class LiveView:
 
     def _new_part(self, delta: Delta, have: int) -> Iterator[ServerEvent]:
         text = delta.text[have - delta.offset :]
-        tells = delta.waiting is not None or (delta.usage is not None and delta.offset + len(delta.text) == have)
+        tells = delta.waiting is not None or (
+            delta.usage is not None and delta.offset + len(delta.text) == have
+        )
         extra: dict[str, Any] = {}
         if delta.usage is not None:
             extra["tokens"] = tokens_json(delta.usage.tokens)

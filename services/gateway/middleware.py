@@ -62,7 +62,9 @@ class Observe:
         answer = _Answer(send)
         began = time.perf_counter()
         method = scope["method"] if scope["method"] in METHODS else "other"
-        with telemetry.span(method, kind=SpanKind.SERVER, parent=telemetry.extract(_trace_headers(scope))) as span:
+        with telemetry.span(
+            method, kind=SpanKind.SERVER, parent=telemetry.extract(_trace_headers(scope))
+        ) as span:
             try:
                 await self._app(scope, receive, answer.send)
             except Exception:  # noqa: BLE001 - the last net: nothing of it may reach the caller
@@ -89,7 +91,9 @@ class _Answer:
     async def send(self, message: Message) -> None:
         if message["type"] == "http.response.start":
             self.status = message["status"]
-            self.stream = _header(message.get("headers", ()), b"content-type").startswith(b"text/event-stream")
+            self.stream = _header(message.get("headers", ()), b"content-type").startswith(
+                b"text/event-stream"
+            )
         await self._send(message)
 
 

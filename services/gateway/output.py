@@ -7,9 +7,9 @@ from typing import Any
 
 from services.gateway.parts import Parts
 from services.gateway.problems import Problem
-from services.gateway.remains import running_texts
 from services.gateway.resource import nodes_of
 from shared.execution import ExecutionState, Status
+from shared.lost import running_texts
 from shared.workflow import ForEachNode, Workflow, parent_of
 
 PLAIN, MARKDOWN, JSON = "text/plain", "text/markdown", "application/json"

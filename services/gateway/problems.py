@@ -60,7 +60,10 @@ class Problem(LekhikaError):
         if self.errors:
             body["errors"] = [asdict(error) for error in self.errors]
         return Response(
-            orjson.dumps({**body, **self.extra}), self.status, {"Cache-Control": "no-store", **self.headers}, MEDIA_TYPE
+            orjson.dumps({**body, **self.extra}),
+            self.status,
+            {"Cache-Control": "no-store", **self.headers},
+            MEDIA_TYPE,
         )
 
 
@@ -95,7 +98,9 @@ async def _problem(_: Request, error: Exception) -> Response:
 
 async def _validation(_: Request, error: Exception) -> Response:
     assert isinstance(error, RequestValidationError)
-    faults = [FieldError(".".join(str(part) for part in e["loc"][1:]) or "body", e["msg"]) for e in error.errors()]
+    faults = [
+        FieldError(".".join(str(part) for part in e["loc"][1:]) or "body", e["msg"]) for e in error.errors()
+    ]
     return invalid("Some of the request's parameters are not valid.", faults).response()
 
 

@@ -22,10 +22,14 @@ from shared.usage import Certainty, ModelUsage, Tier, Tokens
 
 
 def not_found() -> Problem:
-    return Problem(404, "execution_not_found", "No such execution", "There is no execution of yours with this id.")
+    return Problem(
+        404, "execution_not_found", "No such execution", "There is no execution of yours with this id."
+    )
 
 
-async def load_own(parts: Parts, principal: Principal, execution_id: str) -> tuple[Sequence[Recorded], ExecutionState]:
+async def load_own(
+    parts: Parts, principal: Principal, execution_id: str
+) -> tuple[Sequence[Recorded], ExecutionState]:
     """History and state of the caller's execution, as the log has them now.
 
     Raises: Problem 404, when there is none or it is somebody else's; 410, when it was pruned; Unavailable.
@@ -54,7 +58,10 @@ def _pruned(known: Any) -> Problem:
 async def _from_ledger(parts: Parts, principal: Principal, execution_id: str) -> Problem:
     """The answer for an execution that the log has nothing of any more, not even the tombstone."""
     query = select(
-        *(usage_ledger.c[name] for name in ("line", "outcome", "ended_at", "model", "model_type", "certainty", "calls")),
+        *(
+            usage_ledger.c[name]
+            for name in ("line", "outcome", "ended_at", "model", "model_type", "certainty", "calls")
+        ),
         *(usage_ledger.c[f"{kind}_tokens"] for kind in _KINDS),
     ).where(usage_ledger.c.execution_id == execution_id)
     async with transaction(parts.db, role=Role.USER, user_id=principal.user_id) as connection:
@@ -111,7 +118,10 @@ async def list_own(parts: Parts, principal: Principal, page: Page) -> dict[str, 
         rows = (await connection.execute(query)).all()
     shown = rows[: page.limit]
     more = len(rows) > page.limit
-    return {"items": [_row_json(row, parts) for row in shown], "next_cursor": _cursor(shown[-1]) if more else None}
+    return {
+        "items": [_row_json(row, parts) for row in shown],
+        "next_cursor": _cursor(shown[-1]) if more else None,
+    }
 
 
 def _cursor(row: Row[Any]) -> str:
@@ -126,7 +136,9 @@ def _after(cursor: str) -> tuple[datetime, str]:
         if found.tzinfo is None or not is_id(last_id):
             raise ValueError(cursor)
     except (ValueError, TypeError, AttributeError):
-        raise invalid("Take the cursor from an answer's next_cursor.", [FieldError("cursor", "is not valid")]) from None
+        raise invalid(
+            "Take the cursor from an answer's next_cursor.", [FieldError("cursor", "is not valid")]
+        ) from None
     return found, last_id
 
 

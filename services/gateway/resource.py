@@ -36,7 +36,8 @@ def tokens_json(tokens: Tokens) -> dict[str, Any]:
 def usage_json(usage: tuple[ModelUsage, ...]) -> list[dict[str, Any]]:
     """What each model used, one item per model, tier and certainty."""
     return [
-        {"model": u.model, "kind": u.tier.value, "calls": u.calls, "tokens": tokens_json(u.tokens)} for u in usage
+        {"model": u.model, "kind": u.tier.value, "calls": u.calls, "tokens": tokens_json(u.tokens)}
+        for u in usage
     ]
 
 
@@ -91,7 +92,9 @@ def stop_json(stop: ev.StopInfo | None) -> dict[str, Any] | None:
     }
 
 
-def nodes_of(state: ExecutionState, workflow: tuple[Node, ...]) -> Iterator[tuple[str, Node, NodeState | None]]:
+def nodes_of(
+    state: ExecutionState, workflow: tuple[Node, ...]
+) -> Iterator[tuple[str, Node, NodeState | None]]:
     """Every node with its id, in the order of the workflow; items of a for_each after it, also those yet to start."""
     for node in workflow:
         here = state.nodes.get(node.id)
@@ -132,7 +135,9 @@ def text_length(text: ev.TextRef) -> int:
     return len(text.text) if text.text is not None else text.characters
 
 
-def pruned_json(user_id: str, ended: str, ended_at: datetime, usage: tuple[ModelUsage, ...]) -> Mapping[str, Any]:
+def pruned_json(
+    user_id: str, ended: str, ended_at: datetime, usage: tuple[ModelUsage, ...]
+) -> Mapping[str, Any]:
     """What is still known of an execution whose history is gone."""
     return {
         "user_id": user_id,

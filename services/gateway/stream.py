@@ -62,7 +62,11 @@ class _Left(LekhikaError):
 
 def encode(event: ServerEvent) -> bytes:
     """One event on the wire. JSON has no line breaks of its own."""
-    return b"event: %b\nid: %b\ndata: %b\n\n" % (event.event.encode(), event.id.encode(), orjson.dumps(event.data))
+    return b"event: %b\nid: %b\ndata: %b\n\n" % (
+        event.event.encode(),
+        event.id.encode(),
+        orjson.dumps(event.data),
+    )
 
 
 class Inbox:
@@ -153,7 +157,9 @@ class LiveResponse(Response):
                     _log.warning("the live view of %s ends early: %s", self._id, error)
                     await writer.end()
 
-    async def _show(self, writer: "Writer", view: LiveView, history: Sequence[Recorded], inbox: Inbox) -> None:
+    async def _show(
+        self, writer: "Writer", view: LiveView, history: Sequence[Recorded], inbox: Inbox
+    ) -> None:
         await writer.write(_RETRY + encode(view.open(history)))
         for recorded in history:
             inbox.check()
@@ -192,7 +198,9 @@ class LiveResponse(Response):
             _log.info("deltas of %s can not be read: %s", self._id, error)
 
     async def _take(self, writer: "Writer", view: LiveView, recorded: Recorded) -> None:
-        texts = {wanted.node: await self._parts.artifacts.get_text(wanted.text) for wanted in view.wanted(recorded)}
+        texts = {
+            wanted.node: await self._parts.artifacts.get_text(wanted.text) for wanted in view.wanted(recorded)
+        }
         for event in view.take(recorded, texts):
             await writer.add(encode(event))
 

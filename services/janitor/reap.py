@@ -2,7 +2,7 @@
 
 import time
 from collections.abc import AsyncIterator, Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 import nats.errors
@@ -15,7 +15,6 @@ from services.janitor.parts import Parts
 from services.janitor.policy import LOST, Action, Decision, judge_open, nothing, overdue_at
 from shared import conventions as names
 from shared import ending, telemetry
-from shared.artifacts import INLINE_BYTES
 from shared.errors import Conflict, Permanent, Unavailable, UnknownEvent
 from shared.events import (
     AnyEvent,
@@ -28,7 +27,7 @@ from shared.events import (
 )
 from shared.execution import ExecutionState, Status, fold
 from shared.logs import get_logger
-from shared.lost import lost_usage
+from shared.lost import open_calls
 
 BY = "system:janitor"
 AT_MOST = 5_000
@@ -147,15 +146,7 @@ class Reaper:
                 raise AssertionError(f"{action} is no act on an open execution")
 
     async def _open_calls(self, state: ExecutionState) -> Sequence[ending.OpenCall]:
-        """Their texts all go into one event, so each may take its share of it; more becomes an artifact."""
-        calls = await lost_usage(self._nc, state)
         try:
-            return [await self._fitting(state.id, call, INLINE_BYTES // len(calls)) for call in calls]
+            return await open_calls(self._nc, self._artifacts, state)
         except (nats.errors.Error, TimeoutError) as error:
             raise Unavailable("the bucket of artifacts does not answer") from error
-
-    async def _fitting(self, execution_id: str, call: ending.OpenCall, inline: int) -> ending.OpenCall:
-        if call.text is None:
-            return call
-        text = await self._artifacts.get_text(call.text)
-        return replace(call, text=await self._artifacts.put_text(execution_id, text, inline=inline))

@@ -33,7 +33,11 @@ SECTIONS: tuple[tuple[str, str, type[BaseSettings]], ...] = (
     ("Executor", "`python -m services.executor`", ExecutorSettings),
     ("Analytics", "`python -m services.analytics`", AnalyticsSettings),
     ("Janitor", "`python -m services.janitor`", JanitorSettings),
-    ("Topology", "`python -m shared.topology`, the step that makes streams, consumers and buckets", TopologySettings),
+    (
+        "Topology",
+        "`python -m shared.topology`, the step that makes streams, consumers and buckets",
+        TopologySettings,
+    ),
     ("Stand-in for the Gemini API", "`python -m deploy.local.standin`", StandinSettings),
 )
 
@@ -45,7 +49,11 @@ def page() -> str:
     for title, note, settings in SECTIONS:
         own = settings is ServiceSettings or not issubclass(settings, ServiceSettings)
         names = [name for name in settings.model_fields if own or name not in common]
-        parts.append(f"\n## {title}\n" + (f"\n{note}\n" if note else "") + "\n| variable | default | meaning |\n| --- | --- | --- |\n")
+        parts.append(
+            f"\n## {title}\n"
+            + (f"\n{note}\n" if note else "")
+            + "\n| variable | default | meaning |\n| --- | --- | --- |\n"
+        )
         parts.extend(_row(settings, name) for name in names)
     return "".join(parts)
 

@@ -72,7 +72,17 @@ class Stack:
 
 def up(home: Path, *arguments: str, **environment: str) -> Stack:
     """Starts `lekhika up` on free ports without the sample, and returns when it says ready."""
-    command = [sys.executable, "-m", "deploy.local.cli", "up", "--home", str(home), "--port", "0", "--no-sample"]
+    command = [
+        sys.executable,
+        "-m",
+        "deploy.local.cli",
+        "up",
+        "--home",
+        str(home),
+        "--port",
+        "0",
+        "--no-sample",
+    ]
     process = subprocess.Popen(
         [*command, *arguments], stdout=subprocess.PIPE, text=True, env={**os.environ, **environment}
     )

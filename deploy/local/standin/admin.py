@@ -65,7 +65,10 @@ async def _route(
 async def _wait(room: Room, query: Mapping[str, list[str]]) -> tuple[int, dict[str, Any]]:
     """200 as soon as the counts are reached, 408 if they are not in time."""
     wanted = {name: int(_number(query, name, 0)) for name in room.ledger.counts() if name in query}
-    met = await room.ledger.wait(wanted, min(_number(query, "timeout", 10.0), _LONGEST_WAIT_S))
+    contains = query.get("contains", [""])[0]
+    if unknown := set(query) - set(wanted) - {"contains", "timeout"}:
+        raise _Wrong(f"{', '.join(sorted(unknown))}: nothing that can be waited for")
+    met = await room.ledger.wait(wanted, min(_number(query, "timeout", 10.0), _LONGEST_WAIT_S), contains)
     return (200 if met else 408), {"met": met, **room.ledger.summary()}
 
 

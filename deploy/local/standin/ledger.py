@@ -178,9 +178,19 @@ class Ledger:
                 limit -= 1
                 yield entry
 
-    def counts(self) -> dict[str, int]:
-        """`streaming`: calls that sent a first chunk, whether they ended since or not."""
-        return {"calls": self._received, "closed": self._closed, "streaming": self._streaming}
+    def counts(self, contains: str = "") -> dict[str, int]:
+        """`streaming`: calls that sent a first chunk, whether they ended since or not.
+
+        With a text only calls count whose kept prompt contains it, and that are still in the ledger.
+        """
+        if not contains:
+            return {"calls": self._received, "closed": self._closed, "streaming": self._streaming}
+        found = [entry for entry in self._entries.values() if contains in entry.prompt]
+        return {
+            "calls": len(found),
+            "closed": sum(entry.closed_ns is not None for entry in found),
+            "streaming": sum(entry.first_chunk_ns is not None for entry in found),
+        }
 
     def summary(self) -> dict[str, Any]:
         """Sums since the last clearing. Tokens are those of closed calls, by the model that answered."""
@@ -196,11 +206,14 @@ class Ledger:
         self._changed.set()
         self._changed = asyncio.Event()
 
-    async def wait(self, wanted: dict[str, int], timeout_s: float) -> bool:
+    async def wait(self, wanted: dict[str, int], timeout_s: float, contains: str = "") -> bool:
         """True as soon as every count is at least as high as wanted, false after the time-out."""
         try:
             async with asyncio.timeout(timeout_s):
-                while any(self.counts()[name] < number for name, number in wanted.items()):
+                while True:
+                    counts = self.counts(contains)
+                    if all(counts[name] >= number for name, number in wanted.items()):
+                        break
                     await self._changed.wait()
         except TimeoutError:
             return False

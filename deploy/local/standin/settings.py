@@ -13,7 +13,9 @@ _OPTION_NAMES = ("first_ms", "chunk_ms", "chunks", "words")
 class Settings(BaseSettings):
     """`extra` holds any further default options, written `name=value,name=value`."""
 
-    model_config = SettingsConfigDict(env_prefix="LEKHIKA_STANDIN_", frozen=True, use_attribute_docstrings=True)
+    model_config = SettingsConfigDict(
+        env_prefix="LEKHIKA_STANDIN_", frozen=True, use_attribute_docstrings=True
+    )
 
     host: str = "127.0.0.1"
     """Address to listen on."""

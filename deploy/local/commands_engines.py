@@ -1,0 +1,109 @@
+"""`lekhika engine ...`: engines, from and to files."""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+import yaml
+
+from deploy.local import render
+from deploy.local.options import HOME, AdminOption, HomeOption, JsonOption, open_client, print_json
+
+app = typer.Typer(no_args_is_help=True, help="Engines, from and to files.")
+IdArgument = Annotated[str, typer.Argument(metavar="ENGINE", help="Id of the engine.")]
+FileArgument = Annotated[
+    Path, typer.Argument(metavar="FILE", help="Definition, JSON or YAML; - reads standard input.")
+]
+
+
+def _read(file: Path) -> dict[str, Any]:
+    """YAML is read as well as JSON, which is a part of it."""
+    try:
+        text = sys.stdin.read() if str(file) == "-" else file.read_text(encoding="utf-8")
+        content = yaml.safe_load(text)
+    except (OSError, UnicodeDecodeError, yaml.YAMLError) as problem:
+        raise typer.BadParameter(f"{file}: {problem}", param_hint="FILE") from problem
+    if not isinstance(content, dict):
+        raise typer.BadParameter(f"{file} does not hold a definition.", param_hint="FILE")
+    return content
+
+
+@app.command("list")
+def list_(home: HomeOption = HOME, as_json: JsonOption = False, as_admin: AdminOption = False) -> None:
+    """List the engines that you may run."""
+    with open_client(home, as_admin=as_admin) as client:
+        page = client.get("/v1/engines")
+    if as_json:
+        print_json(page)
+        return
+    rows = [
+        (item["id"], item.get("name"), item.get("version", ""), item.get("description") or "")
+        for item in page["items"]
+    ]
+    render.console().print(render.table(("id", "name", "version", "description"), rows))
+
+
+@app.command()
+def show(
+    engine: IdArgument,
+    to: Annotated[
+        Path | None, typer.Option("--to", metavar="FILE", help="Write it to a file (.json or .yaml).")
+    ] = None,
+    home: HomeOption = HOME,
+    as_json: JsonOption = False,
+    as_admin: AdminOption = False,
+) -> None:
+    """Print an engine as YAML, or write it to a file."""
+    with open_client(home, as_admin=as_admin) as client:
+        content = client.get(f"/v1/engines/{engine}")
+    as_text = json.dumps(content, indent=2, ensure_ascii=False) + "\n"
+    if not as_json and (to is None or to.suffix != ".json"):
+        as_text = yaml.safe_dump(content, sort_keys=False, allow_unicode=True, width=100)
+    if to is not None:
+        to.write_text(as_text, encoding="utf-8")
+    elif as_json:
+        print_json(content)
+    else:
+        print(as_text, end="")
+
+
+@app.command()
+def validate(
+    file: FileArgument, home: HomeOption = HOME, as_json: JsonOption = False, as_admin: AdminOption = False
+) -> None:
+    """Check a definition without storing it; says which node and field is wrong."""
+    with open_client(home, as_admin=as_admin) as client:
+        answer = client.post("/v1/engines/validate", _read(file))
+    print_json(answer) if as_json else print(f"{file} is a valid engine.")
+
+
+@app.command()
+def put(
+    file: FileArgument,
+    engine: Annotated[str | None, typer.Option("--id", help="Instead of the id in the file.")] = None,
+    home: HomeOption = HOME,
+    as_json: JsonOption = False,
+    as_admin: AdminOption = False,
+) -> None:
+    """Store a definition as a new engine, or a new version of it."""
+    content = _read(file)
+    engine = engine or content.get("id")
+    if not engine:
+        raise typer.BadParameter("The definition has no id; name one with --id.", param_hint="FILE")
+    with open_client(home, as_admin=as_admin) as client:
+        stored = client.put(f"/v1/engines/{engine}", content | {"id": engine})
+    print_json(stored) if as_json else print(f"{stored['id']} stored, version {stored.get('version', 1)}")
+
+
+@app.command()
+def delete(
+    engine: IdArgument, home: HomeOption = HOME, as_json: JsonOption = False, as_admin: AdminOption = False
+) -> None:
+    """Delete an engine; executions that ran it keep its name."""
+    with open_client(home, as_admin=as_admin) as client:
+        client.delete(f"/v1/engines/{engine}")
+    print_json({"deleted": engine}) if as_json else print(f"{engine} deleted")

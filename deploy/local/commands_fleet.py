@@ -1,0 +1,102 @@
+"""`lekhika usage` and `lekhika workers`."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from enum import StrEnum
+from typing import Annotated, Any
+
+import typer
+
+from deploy.local import render
+from deploy.local.options import HOME, AdminOption, HomeOption, JsonOption, open_client, print_json
+
+TOKEN_KINDS = ("input", "cached", "output", "thoughts", "tool", "total")
+
+
+class Bucket(StrEnum):
+    HOUR = "hour"
+    DAY = "day"
+
+
+class Grouping(StrEnum):
+    ENGINE = "engine"
+    MODEL = "model"
+    KIND = "kind"
+
+
+def usage(
+    by: Annotated[Bucket, typer.Option(help="One line for each hour or day.")] = Bucket.HOUR,
+    group_by: Annotated[Grouping, typer.Option(help="What to tell apart within it.")] = Grouping.MODEL,
+    begin: Annotated[
+        str | None, typer.Option("--from", metavar="TIME", help="First moment, RFC 3339.")
+    ] = None,
+    end: Annotated[
+        str | None, typer.Option("--to", metavar="TIME", help="Moment after the last, RFC 3339.")
+    ] = None,
+    timezone: Annotated[str | None, typer.Option(help="IANA name; this machine's unless given.")] = None,
+    csv: Annotated[bool, typer.Option("--csv", help="Print CSV.")] = False,
+    home: HomeOption = HOME,
+    as_json: JsonOption = False,
+    as_admin: AdminOption = False,
+) -> None:
+    """Print the tokens that you have used."""
+    query = {
+        "bucket": by.value,
+        "group_by": group_by.value,
+        "timezone": timezone or render.own_time_zone(),
+        "from": begin,
+        "to": end,
+    }
+    with open_client(home, as_admin=as_admin) as client:
+        if csv:
+            print(client.text("/v1/usage", "text/csv", **query), end="")
+            return
+        report = client.get("/v1/usage", **query)
+    print_json(report) if as_json else print_usage(report, group_by.value)
+
+
+def print_usage(report: Mapping[str, Any], group_by: str) -> None:
+    """A table of the buckets with their sum, and how old the figures are."""
+    screen = render.console()
+    rows = [[item.get("bucket"), item.get(group_by, ""), *_counts(item)] for item in report["items"]]
+    rows.append(["sum", "", *_counts(report["totals"])])
+    screen.print(render.table(("from", group_by, *TOKEN_KINDS), rows, right=TOKEN_KINDS))
+    screen.print(f"as of {render.moment(report.get('as_of'))}, {report.get('lag_seconds') or 0:.0f} s behind")
+
+
+def _counts(item: Mapping[str, Any]) -> list[str]:
+    counts = item.get("tokens") or item
+    return [f"{counts.get(kind) or 0:,}" for kind in TOKEN_KINDS]
+
+
+def workers(home: HomeOption = HOME, as_json: JsonOption = False) -> None:
+    """List every instance of every service. Needs an admin's key; the local stack's is used there."""
+    with open_client(home, as_admin=True) as client:
+        page = client.get("/v1/admin/workers")
+    if as_json:
+        print_json(page)
+        return
+    rows = [
+        (
+            item["id"],
+            item["service"],
+            render.status(item["state"]),
+            render.duration(item.get("uptime_seconds")),
+            render.megabytes(item.get("memory_bytes")),
+            f"{item.get('cpu_percent') or 0:.0f} %",
+            _slots(item.get("slots")),
+        )
+        for item in page["items"]
+    ]
+    columns = ("id", "service", "state", "up", "memory", "cpu", "slots")
+    render.console().print(render.table(columns, rows, right=columns[3:]))
+
+
+def _slots(slots: Mapping[str, Any] | None) -> str:
+    return f"{slots.get('used', 0)}/{slots.get('total', 0)}" if slots else ""
+
+
+def register(app: typer.Typer) -> None:
+    app.command()(usage)
+    app.command()(workers)

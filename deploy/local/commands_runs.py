@@ -1,0 +1,158 @@
+"""Commands on executions: run, watch, stop, show, list."""
+
+from __future__ import annotations
+
+import sys
+from typing import Annotated, Any
+
+import typer
+
+from deploy.local import render
+from deploy.local.client import Client
+from deploy.local.inputs import WrongInput, inputs_from
+from deploy.local.options import HOME, AdminOption, HomeOption, JsonOption, open_client, print_json
+from deploy.local.run_view import RunView
+from deploy.local.watching import watch as watch_execution
+
+INTERRUPTED = 130
+IdArgument = Annotated[str, typer.Argument(metavar="ID", help="Id of the execution.")]
+
+
+def run(
+    engine: Annotated[
+        str, typer.Argument(metavar="ENGINE", help="Id of the engine, for example short-book.")
+    ],
+    given: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--input", "-i", metavar="KEY=VALUE", help="One input; repeat it for more, and for lists."
+        ),
+    ] = None,
+    follow: Annotated[
+        bool, typer.Option("--follow", "-f", help="Show it while it runs, then its output.")
+    ] = False,
+    idempotency_key: Annotated[
+        str | None, typer.Option(help="The same key with the same request starts nothing new.")
+    ] = None,
+    home: HomeOption = HOME,
+    as_json: JsonOption = False,
+    as_admin: AdminOption = False,
+) -> None:
+    """Start an execution; print its id, or follow it to its end."""
+    with open_client(home, as_admin=as_admin) as client:
+        headers = {"Idempotency-Key": idempotency_key} if idempotency_key else None
+        body = {"engine": engine, "input": _inputs(client, engine, given or [])}
+        execution = client.post("/v1/executions", body, headers)
+        if not follow:
+            print_json(execution) if as_json else print(execution["id"])
+            return
+        view = _watch(client, execution["id"], as_json=as_json)
+    if view.status != "completed":
+        raise typer.Exit(1)
+
+
+def _inputs(client: Client, engine: str, words: list[str]) -> dict[str, Any]:
+    try:
+        untyped = inputs_from(words, {})
+    except WrongInput as problem:
+        raise typer.BadParameter(str(problem), param_hint="--input") from problem
+    if not untyped:
+        return {}
+    return inputs_from(words, client.get(f"/v1/engines/{engine}").get("inputs") or {})
+
+
+def _watch(client: Client, execution_id: str, *, as_json: bool) -> RunView:
+    try:
+        return watch_execution(client, execution_id, as_json=as_json)
+    except KeyboardInterrupt:
+        print(
+            f"\nNot watching any more; {execution_id} goes on. Stop it with: lekhika stop {execution_id}",
+            file=sys.stderr,
+        )
+        raise typer.Exit(INTERRUPTED) from None
+
+
+def watch(
+    execution_id: IdArgument,
+    home: HomeOption = HOME,
+    as_json: JsonOption = False,
+    as_admin: AdminOption = False,
+) -> None:
+    """Show an execution while it runs, then its output; what has happened before is shown as well."""
+    with open_client(home, as_admin=as_admin) as client:
+        _watch(client, execution_id, as_json=as_json)
+
+
+def stop(
+    execution_id: IdArgument,
+    reason: Annotated[str | None, typer.Option(help="Kept with the execution.")] = None,
+    force: Annotated[bool, typer.Option(help="When a first stop has not been obeyed for 10 s.")] = False,
+    home: HomeOption = HOME,
+    as_json: JsonOption = False,
+    as_admin: AdminOption = False,
+) -> None:
+    """Ask for an execution to be stopped; what it has written so far is kept."""
+    with open_client(home, as_admin=as_admin) as client:
+        body = {"force": force} | ({"reason": reason} if reason else {})
+        execution = client.post(f"/v1/executions/{execution_id}/stop", body)
+    print_json(execution) if as_json else print(f"{execution['id']} {execution['status']}")
+
+
+def show(
+    execution_id: IdArgument,
+    output: Annotated[bool, typer.Option("--output", help="Print only what it has written.")] = False,
+    home: HomeOption = HOME,
+    as_json: JsonOption = False,
+    as_admin: AdminOption = False,
+) -> None:
+    """Print one execution, or its output."""
+    with open_client(home, as_admin=as_admin) as client:
+        if output:
+            accept = "application/json" if as_json else "text/markdown, text/plain;q=0.9, */*;q=0.1"
+            print(client.text(f"/v1/executions/{execution_id}/output", accept))
+            return
+        execution = client.get(f"/v1/executions/{execution_id}")
+    if as_json:
+        print_json(execution)
+        return
+    screen = render.console()
+    for part in render.execution(execution):
+        screen.print(part)
+
+
+def list_(
+    status: Annotated[str | None, typer.Option(help="Only those in this status.")] = None,
+    engine: Annotated[str | None, typer.Option(help="Only those of this engine.")] = None,
+    limit: Annotated[int, typer.Option(min=1, max=1000, help="At most so many.")] = 20,
+    cursor: Annotated[str | None, typer.Option(help="Go on from an earlier list's next_cursor.")] = None,
+    home: HomeOption = HOME,
+    as_json: JsonOption = False,
+    as_admin: AdminOption = False,
+) -> None:
+    """List your executions, newest first."""
+    with open_client(home, as_admin=as_admin) as client:
+        page = client.get("/v1/executions", status=status, engine=engine, limit=limit, cursor=cursor)
+    if as_json:
+        print_json(page)
+        return
+    rows = [
+        (
+            item["id"],
+            (item.get("engine") or {}).get("id"),
+            render.status(item["status"]),
+            render.tokens(item.get("tokens")),
+            render.moment(item.get("created_at")),
+            render.seconds_between(item.get("started_at"), item.get("ended_at")),
+        )
+        for item in page["items"]
+    ]
+    columns = ("id", "engine", "status", "tokens", "created", "took")
+    render.console().print(
+        render.table(columns, rows, right=("tokens", "took")) if rows else "No executions yet."
+    )
+
+
+def register(app: typer.Typer) -> None:
+    for command in (run, watch, stop, show):
+        app.command()(command)
+    app.command("list")(list_)

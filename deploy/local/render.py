@@ -1,0 +1,158 @@
+"""Turns what the gateway answers into text for people."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Iterable, Mapping, Sequence
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+_STYLES = {
+    "completed": "green",
+    "running": "yellow",
+    "stopping": "magenta",
+    "stopped": "magenta",
+    "failed": "red",
+}
+_FLEXIBLE = frozenset({"engine", "name", "description", "model"})
+_STATE_STYLES = {
+    "ready": "green",
+    "starting": "yellow",
+    "draining": "magenta",
+    "paused": "magenta",
+    "gone": "dim",
+}
+WIDTH_OF_A_FILE = 400
+
+
+def console() -> Console:
+    """Where there is no terminal nothing has to fit, and nothing is cut."""
+    return Console(highlight=False, width=None if sys.stdout.isatty() else WIDTH_OF_A_FILE)
+
+
+def table(columns: Sequence[str], rows: Iterable[Sequence[Any]], *, right: Iterable[str] = ()) -> Table:
+    result = Table(box=None, pad_edge=False, header_style="bold")
+    for column in columns:
+        # When the terminal is narrow, only texts of free length give way.
+        flexible = column in _FLEXIBLE
+        result.add_column(column, justify="right" if column in set(right) else "left", no_wrap=not flexible)
+    for row in rows:
+        result.add_row(*(cell if isinstance(cell, Text) else str(cell) for cell in row))
+    return result
+
+
+def status(name: str) -> Text:
+    return Text(name, _STYLES.get(name) or _STATE_STYLES.get(name) or "")
+
+
+def moment(text: str | None) -> str:
+    """A time as the person's own clock shows it; nothing for none."""
+    return datetime.fromisoformat(text).astimezone().strftime("%Y-%m-%d %H:%M:%S") if text else ""
+
+
+def seconds_between(begin: str | None, end: str | None) -> str:
+    if not begin or not end:
+        return ""
+    passed = datetime.fromisoformat(end) - datetime.fromisoformat(begin)
+    return f"{passed.total_seconds():.1f} s"
+
+
+def milliseconds_between(begin: str | None, end: str | None) -> str:
+    if not begin or not end:
+        return "?"
+    passed = datetime.fromisoformat(end) - datetime.fromisoformat(begin)
+    return f"{passed.total_seconds() * 1000:.1f} ms"
+
+
+def tokens(counts: Mapping[str, Any] | None) -> str:
+    """The total, marked with ~ when estimated and ? when a part of it is unknown."""
+    if not counts:
+        return ""
+    mark = {"estimated": "~", "unknown": "?"}.get(str(counts.get("certainty")), "")
+    return f"{mark}{counts.get('total', 0):,}"
+
+
+def tokens_in_full(counts: Mapping[str, Any]) -> str:
+    kinds = ", ".join(
+        f"{kind} {counts[kind]:,}"
+        for kind in ("input", "cached", "output", "thoughts", "tool")
+        if kind in counts
+    )
+    return f"{counts.get('total', 0):,} ({kinds}; {counts.get('certainty', 'unknown')})"
+
+
+def megabytes(size: int | None) -> str:
+    return "" if size is None else f"{size / 1_000_000:.0f} MB"
+
+
+def duration(seconds: float | None) -> str:
+    if seconds is None:
+        return ""
+    minutes, rest = divmod(int(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours}:{minutes:02}:{rest:02}"
+
+
+def execution(content: Mapping[str, Any]) -> Iterable[str | Table | Text]:
+    """One execution, as `show` prints it."""
+    yield Text.assemble(f"{content['id']}  ", status(content["status"]))
+    engine = content.get("engine") or {}
+    yield f"engine   {engine.get('name')} ({engine.get('id')}, version {engine.get('version')})"
+    yield f"created  {moment(content.get('created_at'))}"
+    if content.get("started_at"):
+        took = seconds_between(content.get("started_at"), content.get("ended_at"))
+        yield f"started  {moment(content['started_at'])}" + (f", took {took}" if took else "")
+    yield f"tokens   {tokens_in_full(content.get('tokens') or {})}"
+    yield from _ending(content)
+    nodes = content.get("nodes") or []
+    if nodes:
+        rows = [
+            (
+                n["id"],
+                n.get("kind"),
+                status(n["status"]),
+                n.get("model") or "",
+                tokens(n.get("tokens")),
+                n.get("attempts", ""),
+            )
+            for n in nodes
+        ]
+        yield table(
+            ("node", "kind", "status", "model", "tokens", "attempts"), rows, right=("tokens", "attempts")
+        )
+
+
+def _ending(content: Mapping[str, Any]) -> Iterable[str]:
+    error = content.get("error")
+    if error:
+        where = f" in {error['node']}" if error.get("node") else ""
+        yield f"error    {error.get('code')}{where}: {error.get('message')}"
+    stop = content.get("stop")
+    if stop:
+        reason = f" ({stop['reason']})" if stop.get("reason") else ""
+        yield f"stop     asked by {stop.get('by')} at {moment(stop.get('at'))}{reason}"
+        yield f"         {stop_times(stop)}"
+
+
+def stop_times(stop: Mapping[str, Any]) -> str:
+    """How long it took from the wish to the closed socket."""
+    heard, closed = stop.get("heard_at"), stop.get("closed_at")
+    return (
+        f"heard after {milliseconds_between(stop.get('at'), heard)}, "
+        f"socket closed after {milliseconds_between(stop.get('at'), closed)}"
+    )
+
+
+def own_time_zone() -> str:
+    """The name of this machine's time zone; UTC when it has none."""
+    named = os.environ.get("TZ", "").lstrip(":")
+    if "/" in named or named == "UTC":
+        return named
+    target = str(Path("/etc/localtime").resolve())
+    return target.partition("zoneinfo/")[2] or "UTC"

@@ -1,0 +1,153 @@
+"""`make bench`: the product's figures beside the bare floor, in one run on one machine, with everything on."""
+
+import asyncio
+import tempfile
+import time
+from pathlib import Path
+from typing import Any
+
+import httpx
+import psutil
+import psycopg
+
+from tests.bench import floor
+from tests.bench.figures import Report
+from tests.support.stack import Stack, up
+
+MODEL = "gemini-3.8-flash"
+LATENCY_RUNS = 300
+STOP_RUNS = 300
+RATE_RUNS = 6_000
+WIDTH = 64
+
+
+async def put(client: httpx.AsyncClient, engine: dict[str, Any]) -> None:
+    (await client.put(f"/v1/engines/{engine['id']}", json=engine)).raise_for_status()
+
+
+async def engines(client: httpx.AsyncClient) -> None:
+    call = {"id": "answer", "kind": "generate", "model": MODEL, "prompt": "{{ text }}"}
+    text = {"text": {"type": "text", "required": True}}
+    await put(
+        client, {"id": "bench-call", "name": "Call", "inputs": text, "nodes": [call], "output": "answer"}
+    )
+    template = {"id": "greeting", "kind": "template", "template": "hello {{ text }}"}
+    await put(
+        client,
+        {
+            "id": "bench-template",
+            "name": "Template",
+            "inputs": text,
+            "nodes": [template],
+            "output": "greeting",
+        },
+    )
+
+
+async def request(client: httpx.AsyncClient, engine: str, text: str) -> str:
+    answer = await client.post("/v1/executions", json={"engine": engine, "input": {"text": text}})
+    answer.raise_for_status()
+    return str(answer.json()["id"])
+
+
+async def calls(stack: Stack, contains: str) -> dict[str, dict[str, Any]]:
+    """The stand-in's ledger by the option `id`."""
+    async with httpx.AsyncClient(base_url=stack.standin_url, timeout=30) as client:
+        params: dict[str, Any] = {"contains": contains, "limit": 100_000}
+        items = (await client.get("/admin/ledger", params=params)).json()["items"]
+    return {call["options"]["id"]: call for call in items}
+
+
+async def wait(stack: Stack, **facts: Any) -> None:
+    async with httpx.AsyncClient(base_url=stack.standin_url, timeout=70) as client:
+        (await client.get("/admin/wait", params={"timeout": 60, **facts})).raise_for_status()
+
+
+async def latency(stack: Stack, report: Report) -> None:
+    """From the POST leaving the client to the model call arriving at the provider."""
+    sent: dict[str, int] = {}
+    async with stack.client() as client:
+        for number in range(LATENCY_RUNS):
+            key = f"lat{number}"
+            sent[key] = time.time_ns()
+            await request(client, "bench-call", f"[[standin words=5 id={key}]]")
+            await wait(stack, contains=f"id={key}]", closed=1)
+    found = await calls(stack, "id=lat")
+    ours = [(found[key]["received_ns"] - at) / 1e6 for key, at in sent.items()]
+    bare = await floor.first_call(stack.nats_url, stack.standin_url, LATENCY_RUNS)
+    report.latency("request to first model call", ours, bare, 5, 20)
+
+
+async def stops(stack: Stack, report: Report) -> None:
+    """From the stop's POST leaving the client to the provider seeing its socket closed."""
+    sent: dict[str, int] = {}
+    async with stack.client() as client:
+        for number in range(STOP_RUNS):
+            key = f"stop{number}"
+            execution = await request(client, "bench-call", f"[[standin chunk_ms=50 chunks=400 id={key}]]")
+            await wait(stack, contains=f"id={key}]", streaming=1)
+            sent[key] = time.time_ns()
+            (await client.post(f"/v1/executions/{execution}/stop")).raise_for_status()
+            await wait(stack, contains=f"id={key}]", closed=1)
+    found = await calls(stack, "id=stop")
+    ours = [(found[key]["closed_ns"] - at) / 1e6 for key, at in sent.items()]
+    report.latency("stop to socket closed", ours, await floor.close(stack.standin_url, STOP_RUNS), 10, 50)
+
+
+async def rate(stack: Stack, report: Report) -> None:
+    """Template executions a second, from the first POST to the last one counted in the ledger."""
+    async with await psycopg.AsyncConnection.connect(stack.database_url, autocommit=True) as connection:
+
+        async def counted() -> int:
+            cursor = await connection.execute("SELECT count(*) FROM usage_ledger WHERE model IS NULL")
+            row = await cursor.fetchone()
+            return int(row[0]) if row else 0
+
+        before = await counted()
+        began = time.perf_counter()
+        async with stack.client() as client:
+
+            async def some(count: int) -> None:
+                for _ in range(count):
+                    await request(client, "bench-template", "x")
+
+            await asyncio.gather(*(some(RATE_RUNS // WIDTH) for _ in range(WIDTH)))
+        posted = time.perf_counter() - began
+        total = RATE_RUNS // WIDTH * WIDTH
+        while await counted() - before < total:  # noqa: ASYNC110 - another process counts
+            await asyncio.sleep(0.02)
+        seconds = time.perf_counter() - began
+    bare = await floor.appends(stack.nats_url, 6_000, WIDTH)
+    report.rate(f"executions of one template node (n={total}), counted", total / seconds, bare, 1_000)
+    report.plain("accepted by POST in the same run", f"{total / posted:,.0f}/s")
+
+
+def memory(stack: Stack, report: Report, when: str) -> None:
+    for service in stack.services:
+        size = psutil.Process(service["pid"]).memory_info().rss / 1e6
+        report.plain(f"memory of {service['name']} {when}", f"{size:.0f} MB")
+
+
+async def measure(stack: Stack, report: Report) -> None:
+    async with stack.client() as client:
+        await engines(client)
+        await request(client, "bench-call", "[[standin words=5]]")
+    memory(stack, report, "idle")
+    await latency(stack, report)
+    await stops(stack, report)
+    await rate(stack, report)
+
+
+def main() -> None:
+    with tempfile.TemporaryDirectory() as folder:
+        stack = up(Path(folder) / "home", LEKHIKA_STANDIN_CHUNK_MS="10")
+        report = Report()
+        try:
+            asyncio.run(measure(stack, report))
+        finally:
+            stack.down()
+        report.show()
+
+
+if __name__ == "__main__":
+    main()

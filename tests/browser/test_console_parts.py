@@ -1,0 +1,66 @@
+"""Parts of the console that decide, each called in the browser as the page itself calls it."""
+
+from typing import Any
+
+import pytest
+from playwright.sync_api import Page
+
+from tests.support.stack import Stack
+
+ASSEMBLE = """async pieces => {
+    const { NodeText } = await import("/console/text_assembly.js");
+    const content = new NodeText();
+    for (const [attempt, offset, text] of pieces) content.add(attempt, { offset, text });
+    return [content.text, content.length, content.hasGap];
+}"""
+
+PARSE = """async chunks => {
+    const { EventParser } = await import("/console/event_stream.js");
+    const parser = new EventParser();
+    return chunks.flatMap(chunk => parser.feed(chunk)).map(({ id, event, data }) => [id, event, data]);
+}"""
+
+STARTS = """async () => {
+    const { keyFor, answered } = await import("/console/start_intent.js");
+    const first = keyFor("a");
+    const again = keyFor("a");
+    answered(first);
+    const secondClick = keyFor("a");
+    return [first === again, first === secondClick, first === keyFor("b")];
+}"""
+
+
+@pytest.fixture
+def served(page: Page, stack: Stack) -> Page:
+    page.goto(f"{stack.gateway_url}/")
+    return page
+
+
+@pytest.mark.parametrize(
+    ("pieces", "text", "has_gap"),
+    [
+        pytest.param(
+            [[1, 0, "नदी 👩‍🚀"], [1, 7, " 🌊"], [1, 9, "!"]], "नदी 👩‍🚀 🌊!", False, id="code-points"
+        ),
+        pytest.param([[1, 0, "🌊🌊"], [1, 0, "🌊🌊"], [1, 1, "🌊🏔"]], "🌊🌊🏔"[:2] + "🏔", False, id="retold"),
+        pytest.param([[1, 0, "a"], [1, 2, "c"], [1, 1, "b"]], "abc", False, id="out-of-order"),
+        pytest.param([[1, 0, "a"], [1, 2, "c"]], "a", True, id="gap"),
+        pytest.param([[1, 0, "first"], [2, 0, "second"], [1, 5, "late"]], "second", False, id="new-attempt"),
+        pytest.param([[1, 0, "one thing"], [1, 0, "another"]], "another", False, id="said-anew"),
+    ],
+)
+def test_text_is_put_together_by_code_points(
+    served: Page, pieces: list[Any], text: str, has_gap: bool
+) -> None:
+    assert served.evaluate(ASSEMBLE, pieces) == [text, len(text), has_gap]
+
+
+def test_events_are_read_wherever_the_stream_is_cut(served: Page) -> None:
+    stream = 'id: 7\r\nevent: delta\r\ndata: {"a":1}\r\n\r\n: ping\n\ndata: x\ndata: y\n\nid: 9\nevent: half'
+    events = [["7", "delta", '{"a":1}'], ["7", "message", "x\ny"]]
+    assert served.evaluate(PARSE, [stream]) == events
+    assert served.evaluate(PARSE, list(stream)) == events
+
+
+def test_double_click_and_retry_carry_one_key(served: Page) -> None:
+    assert served.evaluate(STARTS) == [True, True, False]

@@ -1,0 +1,21 @@
+"""Fixtures that several folders of tests share."""
+
+import os
+from collections.abc import Iterator
+
+import pytest
+from hypothesis import settings
+
+from tests.support.stack import Stack, up
+
+settings.register_profile("ci", derandomize=True, deadline=None, print_blob=True)
+settings.register_profile("here", deadline=None)
+settings.load_profile("ci" if os.environ.get("CI") == "true" else "here")
+
+
+@pytest.fixture(scope="session")
+def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
+    """One stack for the whole session, with quick settings for the stand-in."""
+    started = up(tmp_path_factory.mktemp("stack") / "home", LEKHIKA_STANDIN_CHUNK_MS="10")
+    yield started
+    assert started.down() == 0

@@ -1,0 +1,70 @@
+"""Real servers for the session, and a gateway over them."""
+
+import os
+import subprocess
+import sys
+from collections.abc import AsyncIterator, Iterator
+
+import httpx
+import pytest
+
+from deploy.local.nats_server import NatsServer
+from deploy.local.postgres import PostgresServer
+from tests.support.gateway import ROOT, Database, Gateway, migrated, running_gateway
+
+
+@pytest.fixture(scope="session")
+def nats_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[NatsServer]:
+    """With the topology."""
+    server = NatsServer(tmp_path_factory.mktemp("nats"))
+    server.start()
+    try:
+        ensure = [sys.executable, "-m", "shared.topology"]
+        subprocess.run(ensure, cwd=ROOT, env={**os.environ, "NATS_URL": server.url}, check=True, timeout=60)
+        yield server
+    finally:
+        server.stop()
+
+
+@pytest.fixture(scope="session")
+def database(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Database]:
+    server = PostgresServer(tmp_path_factory.mktemp("postgres"))
+    server.start()
+    try:
+        yield migrated(server)
+    finally:
+        server.stop()
+
+
+@pytest.fixture(scope="session")
+async def gateway(nats_server: NatsServer, database: Database) -> AsyncIterator[Gateway]:
+    async with running_gateway(nats_server, database, stream_send_seconds=1.0) as running:
+        yield running
+
+
+@pytest.fixture
+async def ada(gateway: Gateway, database: Database) -> AsyncIterator[httpx.AsyncClient]:
+    """A user's client."""
+    async with gateway.client(database.people["ada"]) as client:
+        yield client
+
+
+@pytest.fixture
+async def ben(gateway: Gateway, database: Database) -> AsyncIterator[httpx.AsyncClient]:
+    """Another user's."""
+    async with gateway.client(database.people["ben"]) as client:
+        yield client
+
+
+@pytest.fixture
+async def root(gateway: Gateway, database: Database) -> AsyncIterator[httpx.AsyncClient]:
+    """A superadmin's."""
+    async with gateway.client(database.people["root"]) as client:
+        yield client
+
+
+@pytest.fixture
+async def anybody(gateway: Gateway) -> AsyncIterator[httpx.AsyncClient]:
+    """Without a key."""
+    async with gateway.client() as client:
+        yield client

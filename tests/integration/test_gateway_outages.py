@@ -1,0 +1,102 @@
+"""What still works while a server is away, and how the rest is refused."""
+
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import httpx
+import pytest
+
+from deploy.local.nats_server import NatsServer
+from deploy.local.postgres import PostgresServer
+from shared import log as execution_log
+from shared import topology
+from shared.nats import connect
+from tests.support.gateway import Database, Gateway, Person, Player, migrated, running_gateway, watching
+
+GOOD = {"engine": "book", "input": {"topic": "Tea"}}
+
+
+@pytest.fixture
+async def own_nats(tmp_path: Path) -> AsyncIterator[NatsServer]:
+    server = NatsServer(tmp_path / "nats")
+    server.start()
+    nc = await connect(server.url, "test")
+    await topology.ensure(nc, topology.TopologySettings(NATS_URL=server.url, executions_max_bytes=8 << 20))
+    await nc.close()
+    yield server
+    server.stop()
+
+
+async def begun(client: httpx.AsyncClient, gateway: Gateway) -> Player:
+    answer = await client.post("/v1/executions", json=GOOD)
+    assert answer.status_code == 202, answer.text
+    player = Player(gateway.parts, answer.json()["id"])
+    await player.claim()
+    await player.begin("outline")
+    return player
+
+
+async def test_without_postgres_callers_that_are_known_start_watch_and_stop(
+    nats_server: NatsServer, tmp_path: Path
+) -> None:
+    server = PostgresServer(tmp_path / "postgres")
+    server.start()
+    database = migrated(server)
+    try:
+        async with (
+            running_gateway(nats_server, database) as gateway,
+            gateway.client(database.people["ada"]) as ada,
+        ):
+            await begun(ada, gateway)
+            server.kill()
+            player = await begun(ada, gateway)
+            async with watching(ada, player.id) as stream:
+                await player.say("outline", 0, "Tea")
+                await stream.text("outline", "Tea")
+            assert (await ada.get(f"/v1/executions/{player.id}")).json()["status"] == "running"
+            stopped = await ada.post(f"/v1/executions/{player.id}/stop")
+            assert stopped.json()["status"] == "stopping"
+            for path in ("/v1/executions", "/readyz"):
+                assert (await ada.get(path)).status_code == 503
+            async with gateway.client(Person("", "lk_" + "z" * 43)) as stranger:
+                answer = await stranger.get("/v1/me")
+            assert (answer.status_code, answer.json()["code"]) == (503, "unavailable")
+    finally:
+        server.stop()
+
+
+async def test_without_nats_everything_that_needs_the_log_is_refused_and_comes_back(
+    own_nats: NatsServer, database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(execution_log, "APPEND_SECONDS", 0.5)
+    async with running_gateway(own_nats, database) as gateway, gateway.client(database.people["ada"]) as ada:
+        player = await begun(ada, gateway)
+        own_nats.kill()
+        for method, path in (
+            ("GET", f"/v1/executions/{player.id}"),
+            ("POST", f"/v1/executions/{player.id}/stop"),
+            ("GET", "/readyz"),
+        ):
+            answer = await ada.request(method, path)
+            assert answer.status_code == 503, answer.text
+        assert (await ada.post("/v1/executions", json=GOOD)).status_code == 503
+        assert (await ada.get("/livez")).status_code == 200
+        own_nats.start()
+        for _ in range(100):
+            answer = await ada.get(f"/v1/executions/{player.id}")
+            if answer.status_code == 200:
+                break
+        assert answer.json()["status"] == "running"
+
+
+async def test_a_full_log_refuses_and_loses_nothing(own_nats: NatsServer, database: Database) -> None:
+    async with running_gateway(own_nats, database) as gateway, gateway.client(database.people["ada"]) as ada:
+        first = await ada.post("/v1/executions", json=GOOD)
+        large = {**GOOD, "input": {"topic": "x" * 60_000}}
+        for _ in range(200):
+            answer = await ada.post("/v1/executions", json=large)
+            if answer.status_code != 202:
+                break
+        assert (answer.status_code, answer.json()["code"]) == (503, "log_full")
+        assert "retry-after" in answer.headers
+        assert (await ada.get(f"/v1/executions/{first.json()['id']}")).status_code == 200

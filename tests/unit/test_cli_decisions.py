@@ -1,0 +1,103 @@
+"""The pure parts of the stack and the command line."""
+
+import pytest
+
+from deploy.local.environment import choose_provider, inherited, service_variables
+from deploy.local.inputs import WrongInput, inputs_from
+from deploy.local.log_lines import readable
+from deploy.local.plan import standard_plan
+from deploy.local.render import seconds_between, tokens
+from deploy.local.restarts import deaths_after, delay_before_restart
+
+STANDIN = "http://127.0.0.1:9"
+
+
+def test_the_first_restart_is_at_once_and_the_pause_grows_to_five_seconds() -> None:
+    assert [delay_before_restart(n) for n in range(1, 8)] == [0.0, 0.5, 1.0, 2.0, 4.0, 5.0, 5.0]
+    assert delay_before_restart(10_000) == 5.0
+
+
+def test_a_steady_life_forgives_earlier_deaths() -> None:
+    assert deaths_after(6, lived_seconds=1.0) == 7
+    assert deaths_after(6, lived_seconds=30.0) == 1
+
+
+def test_without_key_and_url_the_own_standin_is_used() -> None:
+    provider = choose_provider(gemini_key=None, gemini_url=None, standin_url=STANDIN)
+    assert (provider.kind, provider.url, provider.start_standin) == ("stand-in", STANDIN, True)
+
+
+def test_a_key_means_the_real_api_and_a_url_is_taken_as_it_is() -> None:
+    real = choose_provider(gemini_key="k", gemini_url=None, standin_url=STANDIN)
+    other = choose_provider(gemini_key=None, gemini_url="http://x", standin_url=STANDIN)
+    assert (real.kind, real.key, real.start_standin) == ("gemini", "k", False)
+    assert (other.kind, other.url, other.start_standin) == ("stand-in", "http://x", False)
+
+
+def test_services_inherit_settings_but_no_address_of_another_stack() -> None:
+    caller = {
+        "LEKHIKA_LOG_LEVEL": "debug",
+        "OTEL_SERVICE_NAME": "x",
+        "LEKHIKA_URL": "u",
+        "NATS_URL": "n",
+        "PGHOST": "p",
+    }
+    kept = inherited(caller)
+    assert kept["LEKHIKA_LOG_LEVEL"] == "debug"
+    assert kept["OTEL_SERVICE_NAME"] == "x"
+    assert not {"LEKHIKA_URL", "NATS_URL", "PGHOST"} & kept.keys()
+    assert "127.0.0.1" in kept["NO_PROXY"]
+
+
+def test_only_executors_get_the_key_and_only_the_others_a_database() -> None:
+    provider = choose_provider(gemini_key="secret", gemini_url=None, standin_url=STANDIN)
+    for service in standard_plan(executors=1).services:
+        variables = service_variables(
+            nats_url="n",
+            database_url="d" if service.role else None,
+            provider=provider,
+            calls_models=service.calls_models,
+            host="127.0.0.1",
+            port=1,
+        )
+        is_executor = service.name == "executor"
+        assert ("GEMINI_API_KEY" in variables) == is_executor
+        assert ("DATABASE_URL" in variables) != is_executor
+
+
+def test_the_plan_has_as_many_executors_as_asked_for() -> None:
+    keys = [service.key for service in standard_plan(executors=3).services]
+    assert keys == ["gateway-1", "executor-1", "executor-2", "executor-3", "analytics-1", "janitor-1"]
+
+
+def test_inputs_take_the_type_that_the_engine_declares() -> None:
+    declared = {"chapters": {"type": "number"}, "tags": {"type": "list"}}
+    words = ["topic=a=b", "chapters=3", "tags=x", "tags=y"]
+    assert inputs_from(words, declared) == {"topic": "a=b", "chapters": 3, "tags": ["x", "y"]}
+
+
+def test_an_input_that_does_not_fit_its_type_is_left_for_the_gateway_to_refuse() -> None:
+    assert inputs_from(["chapters=many"], {"chapters": {"type": "number"}}) == {"chapters": "many"}
+
+
+@pytest.mark.parametrize("word", ["topic", "=x", ""])
+def test_an_input_must_be_key_and_value(word: str) -> None:
+    with pytest.raises(WrongInput):
+        inputs_from([word], {})
+
+
+def test_tokens_show_how_certain_they_are() -> None:
+    assert tokens({"total": 1200, "certainty": "measured"}) == "1,200"
+    assert tokens({"total": 5, "certainty": "estimated"}) == "~5"
+    assert tokens({"total": 5, "certainty": "unknown"}) == "?5"
+
+
+def test_durations_need_both_ends() -> None:
+    assert seconds_between("2026-01-01T00:00:00Z", "2026-01-01T00:00:01.5Z") == "1.5 s"
+    assert seconds_between("2026-01-01T00:00:00Z", None) == ""
+
+
+def test_a_failed_service_is_shown_by_its_traceback_not_by_json() -> None:
+    lines = ["plain", '{"level": "error", "message": "failed", "exception": "Traceback:\\n  boom"}', "[1]"]
+    assert readable(lines) == "plain\nerror: failed\nTraceback:\n  boom\n[1]"
+    assert readable(lines, last=1) == "[1]"

@@ -1,0 +1,91 @@
+"""Server-sent events and the view folded from them."""
+
+from typing import Any
+
+from deploy.local.run_view import RunView
+from deploy.local.sse import Event, parse
+
+
+def event(name: str, **data: Any) -> Event:
+    return Event(id=None, name=name, data=data)
+
+
+def delta(offset: int, text: str, attempt: int = 1) -> Event:
+    return event("delta", node="edit", attempt=attempt, offset=offset, text=text)
+
+
+def test_parse_yields_complete_events_with_the_last_id_and_passes_over_comments() -> None:
+    lines = [
+        ": ping",
+        "id: 7",
+        "event: state",
+        'data: {"status":',
+        'data: "running"}',
+        "",
+        "event: lost",
+        "",
+        "data: {}",
+        "",
+    ]
+    assert list(parse(lines)) == [
+        Event(id="7", name="state", data={"status": "running"}),
+        Event(id="7", name="message", data={}),
+    ]
+
+
+def test_parse_drops_an_event_that_was_cut_off() -> None:
+    assert list(parse(["event: end", "data: {}"])) == []
+
+
+def test_text_is_put_together_by_offset_and_a_repeated_piece_changes_nothing() -> None:
+    view = RunView("e")
+    for piece in (delta(0, "Once "), delta(5, "upon"), delta(5, "upon"), delta(9, " a time")):
+        view.apply(piece)
+    assert view.nodes["edit"].text == "Once upon a time"
+
+
+def test_a_new_attempt_starts_the_text_anew_and_the_old_one_is_not_heard_any_more() -> None:
+    view = RunView("e")
+    for piece in (delta(0, "old text"), delta(0, "new", attempt=2), delta(8, " more old", attempt=1)):
+        view.apply(piece)
+    assert view.nodes["edit"].text == "new"
+
+
+def test_a_snapshot_brings_everything_up_to_date() -> None:
+    view = RunView("e")
+    nodes = [{"id": "outline", "kind": "generate", "status": "completed", "tokens": {"total": 12}}]
+    view.apply(event("snapshot", status="running", engine={"name": "Book"}, nodes=nodes))
+    assert (view.status, view.engine, view.nodes["outline"].tokens) == ("running", "Book", 12)
+
+
+def test_only_a_change_of_status_is_reported() -> None:
+    view = RunView("e")
+    started = event("node", id="outline", status="running", attempt=1)
+    assert [node.id for node in view.apply(started)] == ["outline"]
+    assert view.apply(started) == []
+
+
+def test_items_stand_after_their_parent_in_the_order_of_the_list() -> None:
+    view = RunView("e")
+    nodes = [{"id": "outline"}, {"id": "parts"}, {"id": "text"}]
+    view.apply(event("snapshot", status="running", nodes=nodes))
+    for item in ("parts/10", "parts/2"):
+        view.apply(event("node", id=item, status="running"))
+    assert [node.id for node in view.in_order()] == ["outline", "parts", "parts/2", "parts/10", "text"]
+
+
+def test_a_wait_is_told_until_text_comes() -> None:
+    view = RunView("e")
+    view.apply(
+        event("delta", node="edit", attempt=1, offset=0, text="", waiting={"reason": "quota", "seconds": 2})
+    )
+    assert view.nodes["edit"].waiting == "quota"
+    view.apply(delta(0, "text"))
+    assert view.nodes["edit"].waiting is None
+
+
+def test_the_end_has_the_final_status() -> None:
+    view = RunView("e")
+    view.apply(event("end", status="failed", error={"code": "x", "message": "no"}))
+    assert view.ended
+    assert view.error == {"code": "x", "message": "no"}

@@ -1,0 +1,70 @@
+"""Small decisions of the gateway: forms of output, limits, the fleet, what is left of lost calls."""
+
+import pytest
+
+from services.gateway.commands import limits_for
+from services.gateway.idempotency import digest_of, is_key
+from services.gateway.output import media_type
+from services.gateway.problems import Problem
+from shared.lost import text_of
+from services.gateway.workers import GONE_SECONDS, Fleet
+from shared.deltas import Delta
+from shared.workflow import Limits
+
+
+@pytest.mark.parametrize(
+    ("accept", "form"),
+    [
+        (None, "text/plain"),
+        ("*/*", "text/plain"),
+        ("text/*", "text/plain"),
+        ("application/json", "application/json"),
+        ("text/markdown;q=0.5, application/json;q=0.9", "application/json"),
+        ("text/html, text/markdown;q=0.1", "text/markdown"),
+        ("TEXT/Markdown", "text/markdown"),
+    ],
+)
+def test_the_form_that_is_wanted_most(accept: str | None, form: str) -> None:
+    assert media_type(accept) == form
+
+
+@pytest.mark.parametrize("accept", ["image/png", "text/plain;q=0", "text/plain;q=x", ";;;,"])
+def test_no_form_that_is_wanted(accept: str) -> None:
+    with pytest.raises(Problem) as refused:
+        media_type(accept)
+    assert refused.value.status == 406
+
+
+def test_limits_are_the_given_then_the_engines_then_the_defaults_and_capped() -> None:
+    largest = Limits(seconds=100, tokens=100, output_bytes=100, nodes=100)
+    found = limits_for(Limits(tokens=50, nodes=7), {"tokens": 20}, largest)
+    assert found == Limits(seconds=100, tokens=20, output_bytes=100, nodes=7)
+
+
+def test_a_digest_is_of_values_and_not_of_their_order() -> None:
+    assert digest_of({"a": 1, "b": {"c": 2, "d": 3}}) == digest_of({"b": {"d": 3, "c": 2}, "a": 1})
+    assert digest_of({"a": 1}) != digest_of({"a": "1"})
+
+
+@pytest.mark.parametrize(
+    ("text", "good"), [("k", True), ("a b~", True), ("", False), ("é", False), ("x" * 256, False)]
+)
+def test_what_a_key_may_be(text: str, good: bool) -> None:
+    assert is_key(text) is good
+
+
+def piece(offset: int, text: str) -> Delta:
+    return Delta(attempt=1, node="n", node_attempt=1, offset=offset, text=text)
+
+
+def test_the_text_that_is_left_ends_at_the_first_gap() -> None:
+    assert text_of([piece(4, "tea"), piece(0, "Hot "), piece(2, "t te"), piece(8, "lost")]) == "Hot tea"
+
+
+def test_a_worker_that_disappears_is_shown_as_gone_for_a_while() -> None:
+    fleet = Fleet()
+    fleet.look([{"id": "a", "state": "ready", "executions": [1]}, {"id": "b", "state": "ready"}], 0.0)
+    seen = fleet.look([{"id": "b", "state": "ready"}], 5.0)
+    assert [(worker["id"], worker["state"]) for worker in seen] == [("b", "ready"), ("a", "gone")]
+    assert seen[1]["gone_seconds"] == 5.0
+    assert [worker["id"] for worker in fleet.look([], GONE_SECONDS + 5.5)] == []
