@@ -19,7 +19,11 @@ class ServiceSettings(BaseSettings):
     """
 
     model_config = SettingsConfigDict(
-        env_prefix="LEKHIKA_", frozen=True, extra="ignore", populate_by_name=True
+        env_prefix="LEKHIKA_",
+        frozen=True,
+        extra="ignore",
+        populate_by_name=True,
+        use_attribute_docstrings=True,
     )
 
     nats_url: SecretStr = Field(min_length=1, validation_alias=AliasChoices("NATS_URL", "nats_url"))

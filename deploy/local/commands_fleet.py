@@ -59,14 +59,16 @@ def usage(
 def print_usage(report: Mapping[str, Any], group_by: str) -> None:
     """A table of the buckets with their sum, and how old the figures are."""
     screen = render.console()
-    rows = [[item.get("bucket"), item.get(group_by, ""), *_counts(item)] for item in report["items"]]
+    label = "engine_name" if group_by == Grouping.ENGINE else group_by
+    rows = [
+        [render.moment(item["bucket"]), item[label], *_counts(item["tokens"])] for item in report["items"]
+    ]
     rows.append(["sum", "", *_counts(report["totals"])])
     screen.print(render.table(("from", group_by, *TOKEN_KINDS), rows, right=TOKEN_KINDS))
     screen.print(f"as of {render.moment(report.get('as_of'))}, {report.get('lag_seconds') or 0:.0f} s behind")
 
 
-def _counts(item: Mapping[str, Any]) -> list[str]:
-    counts = item.get("tokens") or item
+def _counts(counts: Mapping[str, Any]) -> list[str]:
     return [f"{counts.get(kind) or 0:,}" for kind in TOKEN_KINDS]
 
 

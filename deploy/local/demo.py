@@ -41,7 +41,8 @@ class Checks:
     def check(self, promise: str, held: bool, found: object = "") -> None:
         self.failed += not held
         mark, style = ("holds", "green") if held else ("DOES NOT HOLD", "bold red")
-        self._console.print(f"[{style}]{mark}[/]  {promise}" + (f": {found}" if found != "" else ""))
+        told = f"{promise}: {found}" if found != "" else promise
+        self._console.print(f"[{style}]{mark}[/]  {told}", soft_wrap=True)
 
     def chapter(self, title: str) -> None:
         self._console.rule(title, align="left", style="cyan")

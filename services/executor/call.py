@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+from collections.abc import Callable
 from datetime import UTC, datetime
 
 from opentelemetry.trace import Span
@@ -13,8 +14,8 @@ from shared.ending import estimated, unknown_usage
 from shared.tasks import spawn
 from shared.usage import ModelUsage, Tier, Tokens
 
-READ_TURNS = 3
-"""Of the event loop, from bytes in the socket to a chunk in the call."""
+READ_OUT_SECONDS = 0.02
+"""How long what is under way may take to arrive after we have hung up."""
 LONG_CONTEXT_TOKENS = 200_000
 """Prompts above it have other prices at some models."""
 
@@ -41,6 +42,7 @@ class Call:
         self._last = Piece()
         self._tokens: Tokens | None = None
         self._seen = 0
+        self._hang_up: Callable[[], None] | None = None
         self._task: asyncio.Task[None] | None = None
 
     def begin(self) -> None:
@@ -50,11 +52,12 @@ class Call:
         try:
             with telemetry.gen_ai_span(self.request.model) as span:
                 try:
-                    await self._provider.stream(self.request, self._receive)
+                    await self._provider.stream(self.request, self)
                 finally:
                     self._describe(span)
         except ModelError as error:
-            self.error = error
+            if not self.aborted:
+                self.error = error
         else:
             self.aborted = False  # it came to its end before it could be aborted
         finally:
@@ -72,7 +75,10 @@ class Call:
             output_tokens=known.output + known.thoughts if self._tokens else None,
         )
 
-    def _receive(self, piece: Piece) -> None:
+    def connected(self, hang_up: Callable[[], None]) -> None:
+        self._hang_up = hang_up
+
+    def receive(self, piece: Piece) -> None:
         before = self._last
         self._last = Piece(
             model=piece.model or before.model,
@@ -87,19 +93,19 @@ class Call:
         self._arrived.set()
 
     def abort(self) -> None:
-        """Ends the call; returns at once. Its socket is closed a few turns of the loop later.
+        """Ends the call; returns at once.
 
-        These turns take in what has already arrived here: the provider has counted it, so we do too.
+        The provider hears of it now. What it had sent before is still taken in, for some milliseconds, because it has
+        been counted there; then the task is cancelled, which closes the socket.
         """
-        if self._task is not None and not self.aborted:
-            self.aborted = True
-            self._turn(READ_TURNS)
-
-    def _turn(self, left: int) -> None:
-        if left:
-            asyncio.get_running_loop().call_soon(self._turn, left - 1)
-        elif self._task is not None:
+        if self._task is None or self._task.done() or self.aborted:
+            return
+        self.aborted = True
+        if self._hang_up is None:
             self._task.cancel()
+        else:
+            self._hang_up()
+            asyncio.get_running_loop().call_later(READ_OUT_SECONDS, self._task.cancel)
 
     async def closed(self, seconds: float) -> bool:
         """Waits until the call has ended, at most so long."""

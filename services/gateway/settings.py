@@ -12,6 +12,7 @@ class GatewaySettings(ServiceSettings):
     """Times in seconds unless the name says otherwise."""
 
     database_url: SecretStr = Field(validation_alias=AliasChoices("DATABASE_URL", "database_url"))
+    """Log in as lekhika_gateway, or as a role with its rights."""
     database_pool: PositiveInt = 8
     """Connections to Postgres."""
     provider: str = "gemini"
@@ -21,11 +22,15 @@ class GatewaySettings(ServiceSettings):
     now_per_user: PositiveInt = 8
     """A user's first so many outstanding executions go to the lane `now`, what exceeds them to `later`."""
     max_body_bytes: PositiveInt = 1024 * 1024
+    """A larger request is refused with 413."""
     limit_seconds: PositiveInt = 6 * 3600
-    """The most that `limits.seconds` of one execution may be; the next three likewise."""
+    """The most that `limits.seconds` of one execution may be."""
     limit_tokens: PositiveInt = 20_000_000
+    """The most that `limits.tokens` of one execution may be."""
     limit_output_bytes: PositiveInt = 64_000_000
+    """The most that `limits.output_bytes` of one execution may be."""
     limit_nodes: PositiveInt = 10_000
+    """The most that `limits.nodes` of one execution may be."""
     cors_origins: str = ""
     """Origins of other web applications that may call, separated by commas."""
     stream_send_seconds: Annotated[float, Field(gt=0)] = 20.0

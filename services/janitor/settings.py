@@ -11,6 +11,7 @@ from shared.settings import ServiceSettings
 
 class JanitorSettings(ServiceSettings):
     database_url: SecretStr = Field(validation_alias=AliasChoices("DATABASE_URL", "database_url"))
+    """Log in as lekhika_janitor, or as a role with its rights."""
     retention_hours: Annotated[float, Field(gt=0)] = 24.0
     """How long an ended execution is kept, from its end; the gateway has the same setting."""
     janitor_interval_seconds: Annotated[float, Field(gt=0)] = 10.0

@@ -32,6 +32,11 @@ def clean() -> dict[str, str]:
     return {name: value for name, value in os.environ.items() if not name.startswith(("LEKHIKA_", "GEMINI_"))}
 
 
+def crowding() -> float:
+    """How many programs share one core at the moment; 1 on a machine that is not busy."""
+    return max(1.0, os.getloadavg()[0] / (os.cpu_count() or 1))
+
+
 @contextmanager
 def up(home: Path, *options: str) -> Iterator[tuple[subprocess.Popen[str], str]]:
     """A stack in the foreground and its first line; interrupted at the end, when it must leave nothing."""
@@ -70,7 +75,8 @@ def test_a_run_is_followed_to_its_text(home: Path) -> None:
 
 
 def test_a_stop_keeps_the_execution_and_says_who_asked(home: Path) -> None:
-    started = lekhika("run", "short-book", "--input", "topic=storms", "--home", str(home)).stdout.strip()
+    slow = "topic=storms [[standin chunk_ms=2000]]"  # so that it still runs when the next command has started
+    started = lekhika("run", "short-book", "--input", slow, "--home", str(home)).stdout.strip()
     assert lekhika("stop", started, "--reason", "enough", "--home", str(home)).returncode == 0
     lekhika("watch", started, "--home", str(home))
     shown = as_json("show", started, "--home", str(home))
@@ -115,7 +121,7 @@ def test_a_second_start_is_fast_and_knows_what_was_before(tmp_path: Path) -> Non
         assert started.returncode == 0, started.stderr
     begun = time.monotonic()
     with up(tmp_path, "--no-sample"):
-        assert time.monotonic() - begun < 10
+        assert time.monotonic() - begun < 10 * crowding()
         assert [item["status"] for item in as_json("list", *options)["items"]] == ["completed"]
 
 

@@ -67,6 +67,8 @@ class Stack:
         """Ends it as Ctrl-C does; gives the exit code."""
         if self.process.poll() is None:
             self.process.send_signal(signal.SIGINT)
+        if self.process.stdout is not None:
+            self.process.stdout.close()
         return self.process.wait(STOP_SECONDS)
 
 
@@ -90,4 +92,5 @@ def up(home: Path, *arguments: str, **environment: str) -> Stack:
     for line in process.stdout:
         if line.startswith("ready "):
             return Stack(home, process)
+    process.stdout.close()
     raise AssertionError(f"lekhika up ended with {process.wait()} before it was ready")

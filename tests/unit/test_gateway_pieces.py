@@ -6,9 +6,9 @@ from services.gateway.commands import limits_for
 from services.gateway.idempotency import digest_of, is_key
 from services.gateway.output import media_type
 from services.gateway.problems import Problem
-from shared.lost import text_of
 from services.gateway.workers import GONE_SECONDS, Fleet
 from shared.deltas import Delta
+from shared.lost import text_of
 from shared.workflow import Limits
 
 

@@ -18,7 +18,7 @@ async def test_an_exception_is_logged_with_its_traceback(caplog: pytest.LogCaptu
     task = spawn(fails(), name="doomed")
     await asyncio.wait([task])
 
-    [record] = caplog.records
+    [record] = [found for found in caplog.records if "doomed" in found.getMessage()]
     assert record.levelno == logging.ERROR
     assert "doomed" in record.getMessage()
     assert record.exc_info is not None

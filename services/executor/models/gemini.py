@@ -1,18 +1,23 @@
 """Gemini through google-genai. Nothing else in the project imports that SDK."""
 
-from collections.abc import Callable
+import contextlib
+import functools
+import os
+import socket
+from contextvars import ContextVar
 from typing import Any
 
 import httpx2
 from google import genai
 from google.genai import errors, types
 
-from services.executor.models.provider import ModelError, ModelRequest, Piece
+from services.executor.models.provider import Caller, ModelError, ModelRequest, Piece
 from shared.usage import Tokens
 
 API_VERSION = "v1beta"
 """Several models exist only there; the SDK's own default is another."""
 CONNECT_SECONDS = 10.0
+_caller: ContextVar[Caller] = ContextVar("caller")
 RETRYABLE = frozenset({408, 429, 500, 502, 503, 504})
 
 
@@ -27,17 +32,19 @@ class Gemini:
         self._http = httpx2.AsyncClient(
             timeout=httpx2.Timeout(None, connect=CONNECT_SECONDS),
             limits=httpx2.Limits(max_connections=None, max_keepalive_connections=64),
+            event_hooks={"response": [_answered]},
         )
         options = types.HttpOptions(api_version=API_VERSION, httpx_async_client=self._http, base_url=base_url)
         self._client = genai.Client(api_key=api_key, http_options=options)
 
-    async def stream(self, request: ModelRequest, sink: Callable[[Piece], None]) -> None:
+    async def stream(self, request: ModelRequest, caller: Caller) -> None:
+        _caller.set(caller)
         try:
             chunks = await self._client.aio.models.generate_content_stream(
                 model=request.model, contents=request.prompt, config=_config(request)
             )
             async for chunk in chunks:
-                sink(_piece(chunk))
+                caller.receive(_piece(chunk))
         except errors.APIError as error:
             raise api_error(error, request.model) from error
         except (httpx2.TransportError, errors.UnknownApiResponseError, ValueError) as error:
@@ -50,6 +57,20 @@ class Gemini:
 
     async def aclose(self) -> None:
         await self._http.aclose()
+
+
+async def _answered(response: httpx2.Response) -> None:
+    """Tells the caller whose task this is how to hang up."""
+    caller, stream = _caller.get(None), response.extensions.get("network_stream")
+    connection = stream.get_extra_info("socket") if stream is not None else None
+    if caller is not None and connection is not None:
+        caller.connected(functools.partial(_hang_up, connection))
+
+
+def _hang_up(connection: socket.socket) -> None:
+    """Sends the end of our side. The transport, which owns the descriptor, is left to close it."""
+    with contextlib.suppress(OSError), socket.socket(fileno=os.dup(connection.fileno())) as same:
+        same.shutdown(socket.SHUT_WR)
 
 
 def _config(request: ModelRequest) -> types.GenerateContentConfig:

@@ -59,12 +59,21 @@ class ModelError(LekhikaError):
         self.used = used
 
 
+class Caller(Protocol):
+    """Who makes a call. Neither method waits for anything."""
+
+    def receive(self, piece: Piece) -> None: ...
+
+    def connected(self, hang_up: Callable[[], None]) -> None:
+        """The answer begins. `hang_up` closes our side of the socket at once; what is under way can still be read."""
+
+
 class Provider(Protocol):
     name: str
     """As in `gen_ai.provider.name`."""
 
-    async def stream(self, request: ModelRequest, sink: Callable[[Piece], None]) -> None:
-        """Runs one call to its end and gives every chunk to `sink`.
+    async def stream(self, request: ModelRequest, caller: "Caller") -> None:
+        """Runs one call to its end and gives every chunk to the caller.
 
         Awaits nothing but the network, so that cancelling the task that runs it closes the socket at once.
         Raises: ModelError.
