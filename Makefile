@@ -43,7 +43,7 @@ faults: $(READY)  ## The fault suite: kills and lost connections (minutes)
 	$(BIN)/pytest tests/faults --timeout 900
 
 asyncapi: $(READY)  ## Write docs/asyncapi.json anew from the code
-	$(BIN)/python -m tests.support.asyncapi docs/asyncapi.json
+	$(BIN)/python -m tests.support.asyncapi
 
 settings: $(READY)  ## Write docs/settings.md anew from the code
 	$(BIN)/python -m tests.support.settings_table

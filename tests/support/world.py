@@ -17,15 +17,15 @@ from nats.aio.client import Client
 from deploy.local.nats_server import NatsServer
 from deploy.local.standin.server import serving
 from deploy.local.standin.settings import Settings
+from shared import deltas, subjects, topology
 from shared import events as ev
-from shared import topology
 from shared.errors import Conflict
 from shared.execution import ExecutionState
 from shared.ids import new_id
 from shared.log import ExecutionLog
 from tests.support.make import folded, requested
 
-SECONDS = 30.0
+SECONDS = 60.0
 """How long a test waits for a fact before it says that it never came."""
 
 
@@ -89,6 +89,16 @@ class World:
                     if recorded.event.type == kind and node in (None, getattr(recorded.event, "node", None)):
                         return recorded
                 found = await follower.next()
+
+    async def writing(self, execution_id: str, node: str) -> None:
+        """Waits until a further piece of this node's text is published."""
+        async with asyncio.timeout(SECONDS):
+            subscription = await self.nc.subscribe(subjects.deltas(execution_id))
+            while True:
+                delta = deltas.decode((await subscription.next_msg(timeout=SECONDS)).data)
+                if delta is not None and delta.node == node and delta.text:
+                    break
+            await subscription.unsubscribe()
 
     async def ended(self, execution_id: str) -> ExecutionState:
         """Waits for the end and gives the state."""
