@@ -41,12 +41,12 @@ class Pull:
     """Pull requests on one durable consumer, with account of every message that may still come."""
 
     def __init__(
-        self, nc: Client, lane: str, deliver: Callable[[Msg], None], freed: Callable[[], None]
+        self, nc: Client, lane: str, deliver: Callable[[Msg], None], over: Callable[[], None]
     ) -> None:
         self._nc = nc
         self._subject = f"$JS.API.CONSUMER.MSG.NEXT.{subjects.EXECUTIONS}.{subjects.lane_consumer(lane)}"
         self._deliver = deliver
-        self._freed = freed
+        self._over = over
         self._polls: dict[str, _Poll] = {}
         self._ids = itertools.count(1)
         self._inbox = nc.new_inbox()
@@ -89,7 +89,7 @@ class Pull:
             self._deliver(msg)
         elif status != "100":
             self._polls.pop(msg.subject.rpartition(".")[2], None)
-            self._freed()
+            self._over()
 
     def _count_off(self) -> None:
         """A message does not name the poll that it answers; the server answers the oldest first."""
@@ -113,7 +113,9 @@ class Intake:
         self._changed = asyncio.Event()
         self._now = Pull(nc, subjects.NOW, lambda msg: self._take(msg, subjects.NOW), self._changed.set)
         self._later = [
-            Pull(nc, lane, lambda msg: self._take(msg, "later"), self._changed.set)
+            Pull(
+                nc, lane, lambda msg: self._take(msg, "later"), _nothing
+            )  # an empty lane is looked at again later
             for lane in subjects.ALL_LANES
             if lane != subjects.NOW
         ]
@@ -172,6 +174,10 @@ class Intake:
         for pull in itertools.islice(rotation, min(for_later, len(self._later))):
             if pull.outstanding == 0:
                 await pull.ask(1, wait=False)
+
+
+def _nothing() -> None:
+    return None
 
 
 def shares(slots: int, *, now: int, later: int) -> tuple[int, int]:

@@ -12,6 +12,7 @@ from nats.aio.client import Client
 from nats.aio.msg import Msg
 from sqlalchemy import text
 from starlette.middleware.cors import CORSMiddleware
+from starlette.responses import Response
 from starlette.routing import Route
 from starlette.staticfiles import StaticFiles
 from starlette.types import Receive, Scope, Send
@@ -47,9 +48,19 @@ from shared.topology import missing
 
 SERVICE = "gateway"
 CONSOLE = Path(__file__).with_name("console")
+NO_CACHE = {"Cache-Control": "no-cache"}
 HEALTH = ("/livez", "/readyz", "/metrics")
 
 _log = logging.getLogger(__name__)
+
+
+class _Console(StaticFiles):
+    """Checked anew at each load: its modules belong together, and must not be of two releases."""
+
+    async def get_response(self, path: str, scope: Scope) -> Response:
+        response = await super().get_response(path, scope)
+        response.headers.update(NO_CACHE)
+        return response
 
 
 class _Raw:
@@ -83,7 +94,7 @@ def create_app(parts: Parts) -> FastAPI:
     health = _Raw(health_app(service=SERVICE, instance=parts.instance, ready=lambda: ready(parts)))
     app.router.routes.extend(Route(path, health, methods=["GET"], include_in_schema=False) for path in HEALTH)
     app.add_api_route("/", _page, include_in_schema=False)
-    app.mount("/console", StaticFiles(directory=CONSOLE, html=True), name="console")
+    app.mount("/console", _Console(directory=CONSOLE, html=True), name="console")
     app.add_middleware(BodyLimit, most=parts.settings.max_body_bytes)
     app.add_middleware(
         CORSMiddleware,
@@ -98,7 +109,7 @@ def create_app(parts: Parts) -> FastAPI:
 
 
 async def _page() -> FileResponse:
-    return FileResponse(CONSOLE / "index.html", headers={"Cache-Control": "no-cache"})
+    return FileResponse(CONSOLE / "index.html", headers=NO_CACHE)
 
 
 async def ready(parts: Parts) -> tuple[bool, str]:

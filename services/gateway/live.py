@@ -24,7 +24,7 @@ from shared import events as ev
 from shared.deltas import Delta
 from shared.execution import ExecutionState, NodeStatus, apply, fold
 from shared.usage import ModelUsage, Tokens, total_tokens
-from shared.workflow import parent_of
+from shared.workflow import Node, parent_of
 
 PIECE = 16 * 1024
 """Characters of one `delta` at most."""
@@ -178,7 +178,7 @@ class LiveView:
         self, before: ExecutionState, after: ExecutionState, event: ev.AnyEvent
     ) -> Iterator[ServerEvent]:
         for key, node, state in nodes_of(after, self._body.workflow.nodes):
-            if state is not before.nodes.get(key):
+            if state is not before.nodes.get(key) or (state is None and _is_new_item(key, node, before)):
                 yield self._event("node", node_json(key, node, state))
         tokens = self._tokens
         # Summing up every node's usage at each event would be slow for thousands of them.
@@ -255,6 +255,12 @@ class LiveView:
 
     def _event(self, event: str, data: Mapping[str, Any]) -> ServerEvent:
         return ServerEvent(event, str(Cursor(self._seq, self._texts)), data)
+
+
+def _is_new_item(key: str, node: Node, before: ExecutionState) -> bool:
+    """Whether it was not known yet that the for_each has this item."""
+    known = before.nodes.get(node.id)
+    return key != node.id and (known is None or known.items is None)
 
 
 def _used(event: ev.AnyEvent) -> Sequence[ModelUsage]:

@@ -24,25 +24,19 @@ export function emptyRun() {
 export function applyEvent(run, event, data) {
   switch (event) {
     case "snapshot":
-      return { ...run, execution: inOrder(data.execution ?? data) };
+      return { ...run, execution: data };
     case "node":
-      return applyNode(run, nodeOf(data));
+      return applyNode(run, data);
     case "delta":
       return applyDelta(run, data);
     case "state":
       return run.execution ? { ...run, execution: { ...run.execution, ...data } } : run;
     case "end":
-      return { ...run, execution: inOrder(data.execution), calls: new Map(), waits: new Map(), ended: true };
+      return { ...run, execution: data.execution, calls: new Map(), waits: new Map(), ended: true };
     default:
       // A later gateway may send more kinds of events; they are not ours to judge.
       return run;
   }
-}
-
-/** @param {any} data of a `node` event @returns {RunNode} */
-function nodeOf(data) {
-  const { node, attempt, ...rest } = data;
-  return { ...rest, id: data.id ?? node, attempts: data.attempts ?? attempt };
 }
 
 /** @param {Run} run @param {RunNode} node @returns {Run} */
@@ -52,7 +46,7 @@ function applyNode(run, node) {
   const nodes = [...run.execution.nodes];
   const index = nodes.findIndex(({ id }) => id === node.id);
   if (index < 0) nodes.splice(placeOf(nodes, node.id), 0, node);
-  else nodes[index] = { ...nodes[index], ...node };
+  else nodes[index] = node;
   // A call that was begun, given up or finished has a new account; that of the old one is in the log.
   return {
     ...run,
@@ -93,15 +87,6 @@ function textOf(run, node) {
   const fresh = new NodeText();
   run.texts.set(node, fresh);
   return fresh;
-}
-
-/** @param {Execution} execution @returns {Execution} with the items of a for_each behind it */
-export function inOrder(execution) {
-  const nodes = execution.nodes.filter(({ id }) => partsOf(id).parent === null);
-  for (const node of execution.nodes) {
-    if (partsOf(node.id).parent !== null) nodes.splice(placeOf(nodes, node.id), 0, node);
-  }
-  return { ...execution, nodes };
 }
 
 /** Items stand behind their for_each, in the order of their numbers. @param {RunNode[]} nodes @param {string} id */

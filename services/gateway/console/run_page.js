@@ -58,7 +58,7 @@ function NotThere({ stream }) {
     const words = slow ? "The gateway can not be reached. Trying again…" : "Opening the run…";
     return html`<p class="muted" role="status">${words}</p>`;
   }
-  const total = problem.body?.tokens?.total ?? problem.body?.usage?.total;
+  const total = problem.body?.tokens?.total;
   return html`<section class="card">
     <h1>${problem.status === 410 ? "This run was cleaned up" : "This run can not be shown"}</h1>
     <p>${problem.message}</p>

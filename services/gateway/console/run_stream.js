@@ -2,7 +2,7 @@
 import { batch, signal } from "./vendor/signals.js";
 import { Problem, request } from "./api.js";
 import { followEvents } from "./event_stream.js";
-import { ENDS, applyEvent, emptyRun, inOrder } from "./run_fold.js";
+import { ENDS, applyEvent, emptyRun } from "./run_fold.js";
 
 export class RunStream {
   /** @param {string} id */
@@ -63,14 +63,14 @@ export class RunStream {
   takeAnswer(execution) {
     const status = this.latest.execution?.status ?? "";
     if (this.latest.ended || (ENDS.has(status) && !ENDS.has(execution.status))) return;
-    this.latest = { ...this.latest, execution: inOrder(execution) };
+    this.latest = { ...this.latest, execution };
     this.#show();
   }
 
   /** @param {string} event @param {any} data */
   #take(event, data) {
     if (event === "snapshot" && this.latest.execution === null) {
-      this.wasOver.value = ENDS.has((data.execution ?? data).status);
+      this.wasOver.value = ENDS.has(data.status);
     }
     this.latest = applyEvent(this.latest, event, data);
     if (this.latest.ended) this.#show();

@@ -4,7 +4,8 @@
  * @typedef {{input: number, cached: number, output: number, thoughts: number, tool: number, total: number,
  *   certainty: "measured" | "estimated" | "unknown"}} Tokens
  * @typedef {{id: string, kind: string, name?: string | null, status: string, model: string | null,
- *   tokens: Tokens | null, attempts: number}} RunNode
+ *   tokens: Tokens, attempts: number, items: number | null, characters: number, truncated: boolean,
+ *   finish_reason: string | null}} RunNode
  * @typedef {{by: string, reason: string | null, at: string, heard_at: string | null, closed_at: string | null}} Stop
  * @typedef {{id: string, user_id: string, engine: {id: string, name: string, version: number}, status: string,
  *   kind: string, input: Record<string, unknown>, nodes: RunNode[], tokens: Tokens,

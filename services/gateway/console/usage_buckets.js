@@ -2,6 +2,7 @@
 import { instant } from "./format.js";
 
 /** @typedef {import("./types.js").Tokens} Tokens */
+/** @typedef {{bucket: string, engine_id: string, engine_name: string, tokens: Tokens}} UsageItem of group_by=engine */
 /** @typedef {{start: number, group: string, tokens: Tokens}} Bucket */
 /** @typedef {{start: number, parts: {group: string, total: number}[], total: number}} Bar */
 /** @typedef {"24h" | "7d" | "30d"} Range */
@@ -33,14 +34,9 @@ export function barStarts(range, now) {
   });
 }
 
-/** @param {any} item of GET /v1/usage?group_by=engine @returns {Bucket} */
-export function readBucket(item) {
-  const engine = item.engine ?? {};
-  return {
-    start: instant(item.start ?? item.bucket),
-    group: item.engine_name ?? engine.name ?? item.group ?? item.engine_id ?? engine.id ?? "",
-    tokens: item.tokens,
-  };
+/** @param {UsageItem} item @returns {Bucket} */
+export function readBucket({ bucket, engine_name: group, tokens }) {
+  return { start: instant(bucket), group, tokens };
 }
 
 /** Groups by what they used, most first; those beyond the first few are shown as one. @param {Bucket[]} buckets */
