@@ -168,7 +168,8 @@ class TestWhatIsSent:
         feed(viewer, view, history.complete("outline", "Tea"))
         feed(viewer, view, history.begin("parts", kind="for_each", items=2))
         feed(viewer, view, history.finish())
-        assert viewer.seen == ["snapshot", "delta", "node", "state", "node", "node", "state", "end"]
+        parts = ["node", "node", "node"]  # the for_each, and its items that wait
+        assert viewer.seen == ["snapshot", "delta", "node", "state", *parts, "node", "state", "end"]
 
     def test_an_event_heard_twice_is_told_once(self) -> None:
         history, viewer, view = running()

@@ -40,6 +40,11 @@ export class Follower {
     if (on && this.leader?.isConnected) this.#scrollTo(this.leader);
   }
 
+  /** The run has ended: the times of a stop and the output stand at the top. */
+  finish() {
+    if (this.on.value) window.scrollTo({ top: 0, behavior: "instant" });
+  }
+
   /** Of several texts that grow at once, the first keeps the view until it is done. @param {HTMLElement} writing */
   #follow(writing) {
     const leads = this.leader?.isConnected && this.leader.classList.contains("writing");

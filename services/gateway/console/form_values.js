@@ -8,6 +8,11 @@ function placeOf(userId, engineId) {
   return `lekhika.form.${userId}.${engineId}`;
 }
 
+/** What must be given comes first. @param {Record<string, Input>} inputs @returns {[string, Input][]} */
+export function inputsInOrder(inputs) {
+  return Object.entries(inputs).sort(([, one], [, other]) => Number(other.required ?? false) - Number(one.required ?? false));
+}
+
 /** @param {string} userId @param {string} engineId @param {Record<string, Input>} inputs @returns {Typed} */
 export function initialValues(userId, engineId, inputs) {
   const kept = read(placeOf(userId, engineId));

@@ -1,13 +1,18 @@
 /** The output as the gateway keeps it: final, or partial and labelled so. */
+import { useEffect } from "./vendor/preact_hooks.js";
 import { CopyButton } from "./copy_button.js";
 import { html } from "./html.js";
 import { ProblemBox } from "./problem_box.js";
 import { ENDS } from "./run_fold.js";
 
-/** @param {{stream: import("./run_stream.js").RunStream, execution: import("./types.js").Execution}} props */
-export function OutputCard({ stream, execution }) {
-  if (!ENDS.has(execution.status)) return null;
+/** @param {{stream: import("./run_stream.js").RunStream, execution: import("./types.js").Execution,
+ *   follower: import("./following.js").Follower}} props */
+export function OutputCard({ stream, execution, follower }) {
   const text = stream.output.value;
+  useEffect(() => {
+    if (text !== null && !stream.wasOver.value) follower.finish();
+  }, [text === null]);
+  if (!ENDS.has(execution.status)) return null;
   const partial = execution.status !== "completed";
   const title = partial ? "Partial output" : "Output";
   return html`<section class="card output" aria-labelledby="output-title" data-output=${partial ? "partial" : "final"}>

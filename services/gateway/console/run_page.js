@@ -43,7 +43,7 @@ export function RunPage({ id }) {
     <div class="run-body">
       <${NodeList} stream=${stream} follower=${follower} />
       <div class="run-text">
-        <${OutputCard} stream=${stream} execution=${execution} />
+        <${OutputCard} stream=${stream} execution=${execution} follower=${follower} />
         <${NodeTexts} stream=${stream} follower=${follower} />
       </div>
     </div>

@@ -37,7 +37,7 @@ function RecentRuns() {
 /** @param {{run: Execution}} props */
 function RunLine({ run }) {
   return html`<li><a href=${runLink(run.id)}>
-    <span class="run-name">${run.engine.name}<span class="run-input">${inputLine(run.input)}</span></span>
+    <span class="run-name">${run.engine.name}</span>
     <${State} state=${run.status} />
     <span class="run-figures">
       <span title=${fullTime(run.created_at)}>${dayTime(run.created_at)}</span>
@@ -47,9 +47,10 @@ function RunLine({ run }) {
   </a></li>`;
 }
 
-/** @param {Record<string, unknown>} input the values of short inputs, on one line */
+/** The longest text says most, and the line is cut at its end. @param {Record<string, unknown>} input */
 export function inputLine(input) {
-  return Object.values(input ?? {}).filter((value) => typeof value === "string").join(" · ");
+  const texts = Object.values(input).filter((value) => typeof value === "string");
+  return texts.sort((one, other) => other.length - one.length).join(" · ");
 }
 
 /** @param {Execution} run */

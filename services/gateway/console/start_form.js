@@ -2,7 +2,7 @@
 import { useEffect, useMemo, useRef } from "./vendor/preact_hooks.js";
 import { signal, useSignal } from "./vendor/signals.js";
 import { Problem, getJson } from "./api.js";
-import { bodyOf, initialValues, keepEngine, keepValues, lastEngine } from "./form_values.js";
+import { bodyOf, initialValues, inputsInOrder, keepEngine, keepValues, lastEngine } from "./form_values.js";
 import { html } from "./html.js";
 import { InputField } from "./input_field.js";
 import { ProblemBox } from "./problem_box.js";
@@ -63,7 +63,7 @@ function EngineForm({ engine, userId }) {
     void start.send();
   };
   return html`<form ref=${form} onSubmit=${submit} novalidate>
-    ${Object.entries(engine.inputs).map(([name, input]) => html`<${InputField} key=${name} name=${name} input=${input}
+    ${inputsInOrder(engine.inputs).map(([name, input]) => html`<${InputField} key=${name} name=${name} input=${input}
       value=${start.typed.value[name]} problem=${beside.get(name)}
       onType=${(/** @type {string} */ value) => start.type(name, value)} />`)}
     ${problem && (beside.size === 0 || apart.length > 0) && html`<div class="notice bad" role="alert">
