@@ -12,7 +12,7 @@ from nats.aio.msg import Msg
 
 from services.executor.evidence import Witness
 from services.executor.intake import Intake
-from services.executor.models.gemini import Gemini
+from services.executor.models.gemini import Gemini, rehearse
 from services.executor.run import Parts
 from services.executor.settings import ExecutorSettings
 from services.executor.signals import subscribe
@@ -123,6 +123,7 @@ async def main(settings: ExecutorSettings, stop: Stop, maker: LineMaker) -> None
     try:
         if absent := await missing(client):
             raise Permanent(f"the topology was not created; missing: {', '.join(absent)}")
+        await rehearse()
         executor = Executor(settings, client, stop)
         async with (
             LogShipper(client, maker, **who),

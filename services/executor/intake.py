@@ -51,6 +51,7 @@ class Pull:
         self._ids = itertools.count(1)
         self._inbox = nc.new_inbox()
         self._subscription: Subscription | None = None
+        self._rests_until = 0.0
 
     async def open(self) -> None:
         self._subscription = await self._nc.subscribe(f"{self._inbox}.*", cb=self._hear)
@@ -63,6 +64,11 @@ class Pull:
     def outstanding(self) -> int:
         """Messages that may still come."""
         return sum(poll.left for poll in self._polls.values())
+
+    @property
+    def resting(self) -> bool:
+        """Whether it was found empty a moment ago."""
+        return time.monotonic() < self._rests_until
 
     async def ask(self, count: int, *, wait: bool) -> None:
         """Asks for up to `count` messages; with `wait` for some seconds, else for what is there now."""
@@ -86,9 +92,11 @@ class Pull:
         status = (msg.headers or {}).get("Status")
         if status is None:
             self._count_off()
+            self._rests_until = 0.0
             self._deliver(msg)
         elif status != "100":
             self._polls.pop(msg.subject.rpartition(".")[2], None)
+            self._rests_until = time.monotonic() + IDLE_SECONDS
             self._over()
 
     def _count_off(self) -> None:
@@ -168,11 +176,12 @@ class Intake:
             now=self.running[subjects.NOW] + self._now.outstanding,
             later=self.running["later"] + sum(pull.outstanding for pull in self._later),
         )
-        waiting = min(for_now, NOW_WAITING - self._now.outstanding)
-        if waiting > 0:
-            await self._now.ask(waiting, wait=True)
+        held = self._now.outstanding
+        wanted = min(NOW_WAITING, held + for_now)
+        if held <= wanted // 2 and wanted > held:  # many at once: each poll is a message to the server
+            await self._now.ask(wanted - held, wait=True)
         for pull in itertools.islice(rotation, min(for_later, len(self._later))):
-            if pull.outstanding == 0:
+            if pull.outstanding == 0 and not pull.resting:
                 await pull.ask(1, wait=False)
 
 

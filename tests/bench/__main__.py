@@ -3,6 +3,7 @@
 import asyncio
 import tempfile
 import time
+from collections import defaultdict
 from pathlib import Path
 from typing import Any
 
@@ -107,7 +108,7 @@ async def rate(stack: Stack, report: Report) -> None:
             row = await cursor.fetchone()
             return int(row[0]) if row else 0
 
-        before = await counted()
+        before, used = await counted(), cpu_seconds(stack)
         began = time.perf_counter()
         await asyncio.gather(*(some(stack, RATE_RUNS // WIDTH) for _ in range(WIDTH)))
         posted = time.perf_counter() - began
@@ -115,6 +116,8 @@ async def rate(stack: Stack, report: Report) -> None:
         while await counted() - before < total:  # noqa: ASYNC110 - another process counts
             await asyncio.sleep(0.02)
         seconds = time.perf_counter() - began
+    for name, spent in cpu_seconds(stack).items():
+        report.plain(f"CPU of {name} for one such execution", f"{(spent - used[name]) / total * 1e3:.2f} ms")
     bare = await floor.appends(stack.nats_url, 6_000, WIDTH)
     report.rate(f"executions of one template node (n={total}), counted", total / seconds, bare, 1_000)
     report.plain("accepted by POST in the same run", f"{total / posted:,.0f}/s")
@@ -124,6 +127,17 @@ async def some(stack: Stack, count: int) -> None:
     async with lean(stack) as client:
         for _ in range(count):
             await request(client, "bench-template", "x")
+
+
+def cpu_seconds(stack: Stack) -> dict[str, float]:
+    """CPU time that each part has used so far, its child processes included; replicas together."""
+    spent: defaultdict[str, float] = defaultdict(float)
+    for name, pid in stack.processes.items():
+        process = psutil.Process(pid)
+        for each in (process, *process.children(recursive=True)):
+            times = each.cpu_times()
+            spent[name.rstrip("-0123456789")] += times.user + times.system
+    return spent
 
 
 def memory(stack: Stack, report: Report, when: str) -> None:

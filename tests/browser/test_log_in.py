@@ -1,5 +1,7 @@
 """Logging in with a key, and who sees what."""
 
+import re
+
 from playwright.sync_api import Page, expect
 
 from tests.browser.console_page import ConsolePage
@@ -12,6 +14,8 @@ def test_page_is_served_under_a_policy_without_inline_code(page: Page, stack: St
     policy = response.headers["content-security-policy"]
     assert "default-src 'none'" in policy
     assert "unsafe" not in policy
+    module = page.request.get(f"{stack.gateway_url}/console/app.js")
+    assert [response.headers["cache-control"], module.headers["cache-control"]] == ["no-cache"] * 2
     expect(page.get_by_label("API key")).to_be_focused()
 
 
@@ -53,6 +57,8 @@ def test_superadmin_sees_every_service_among_the_workers(admin: ConsolePage) -> 
     for service in ("gateway", "executor", "analytics", "janitor"):
         expect(table.get_by_role("rowheader", name=service).first).to_be_visible()
     expect(table.locator("[data-state=ready]").first).to_be_visible()
+    executor = table.get_by_role("row").filter(has=admin.page.get_by_role("rowheader", name="executor"))
+    expect(executor.first).to_contain_text(re.compile(r"\d+ of \d+"))
 
 
 def test_stand_in_is_said_on_every_page(user: ConsolePage) -> None:

@@ -33,6 +33,7 @@ def test_text_streams_in_and_the_output_is_the_gateways(
     final = get_output(gateway, run_id)
     assert final.strip()
     assert user.output.text_content() == final
+    expect(user.output).to_be_in_viewport()
     assert final in user.texts.all_text_contents()
     expect(user.page.locator("[data-link=ended]")).to_be_visible()
 
@@ -42,7 +43,8 @@ def test_double_click_makes_one_run(user: ConsolePage, gateway: APIRequestContex
     user.fill_start(topic).dblclick()
     user.expect_state("completed")
     runs = gateway.get("/v1/executions?limit=100").json()["items"]
-    assert [run["id"] for run in runs if run["input"]["topic"] == topic] == [user.run_id]
+    inputs = {run["id"]: gateway.get(f"/v1/executions/{run['id']}").json()["input"] for run in runs}
+    assert [run_id for run_id, given in inputs.items() if given["topic"] == topic] == [user.run_id]
 
 
 def test_reload_in_mid_run_keeps_the_text(user: ConsolePage) -> None:

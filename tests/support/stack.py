@@ -43,6 +43,11 @@ class Stack:
         return str(self._file("stack.json")["database_url"])
 
     @property
+    def processes(self) -> dict[str, int]:
+        """Name and pid of everything it runs."""
+        return {each["name"]: each["pid"] for each in self._file("stack.json")["processes"]}
+
+    @property
     def services(self) -> list[dict[str, Any]]:
         found: list[dict[str, Any]] = self._file("stack.json")["services"]
         return found

@@ -49,7 +49,7 @@ function RunLine({ run }) {
 
 /** The longest text says most, and the line is cut at its end. @param {Record<string, unknown>} input */
 export function inputLine(input) {
-  const texts = Object.values(input).filter((value) => typeof value === "string");
+  const texts = Object.values(input).filter((value) => typeof value === "string").filter((text) => text.trim() !== "");
   return texts.sort((one, other) => other.length - one.length).join(" · ");
 }
 

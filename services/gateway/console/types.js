@@ -19,6 +19,7 @@
  *   owner: boolean, inputs: Record<string, Input>}} Engine
  * @typedef {{id: string, service: string, host: string, pid: number, version: string, started_at: string,
  *   uptime_seconds: number, state: string, memory_bytes: number, cpu_percent: number, loop_delay_ms: number,
- *   slots: number | null, gone_seconds?: number, executions: {id: string, node: string | null, since: string}[]}} Worker
+ *   slots?: {total: number, used: number}, gone_seconds?: number,
+ *   executions: {id: string, node: string | null, since: string}[]}} Worker
  */
 export {};

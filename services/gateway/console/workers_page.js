@@ -54,7 +54,7 @@ function WorkerRow({ worker }) {
     <td class="number" title=${fullTime(worker.started_at)}>${longDuration(worker.uptime_seconds)}</td>
     <td class="number">${memory(worker.memory_bytes)}</td>
     <td class="number">${worker.cpu_percent == null ? "–" : `${Math.round(worker.cpu_percent)} %`}</td>
-    <td class="number">${slots ? `${executions.length} of ${slots}` : "–"}</td>
+    <td class="number">${slots ? `${slots.used} of ${slots.total}` : "–"}</td>
     <td>${executions.length === 0 ? html`<span class="muted">none</span>` : html`<ul class="running">
       ${executions.map(({ id, node }) => html`<li key=${id}>
         <a href=${runLink(id)} title=${id}>${shortId(id)}</a>${node ? ` at ${node}` : ""}</li>`)}</ul>`}</td>
