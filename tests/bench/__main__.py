@@ -6,6 +6,7 @@ import time
 from collections import defaultdict
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlencode
 
 import httpx
 import psutil
@@ -63,20 +64,30 @@ async def calls(stack: Stack, contains: str) -> dict[str, dict[str, Any]]:
     return {call["options"]["id"]: call for call in items}
 
 
-async def wait(stack: Stack, **facts: Any) -> None:
-    async with httpx.AsyncClient(base_url=stack.standin_url, timeout=70) as client:
-        (await client.get("/admin/wait", params={"timeout": 60, **facts})).raise_for_status()
+async def wait(standin: LeanClient, **facts: Any) -> None:
+    """Waits until the stand-in has seen so many calls since its ledger was cleared."""
+    await standin.get("/admin/wait?" + urlencode({"timeout": 60, **facts}))
+
+
+def standin(stack: Stack) -> LeanClient:
+    return LeanClient(stack.standin_url, "")
+
+
+async def clear(stack: Stack) -> None:
+    async with httpx.AsyncClient(base_url=stack.standin_url) as client:
+        await client.delete("/admin/ledger")
 
 
 async def latency(stack: Stack, report: Report) -> None:
     """From the POST leaving the client to the model call arriving at the provider."""
     sent: dict[str, int] = {}
-    async with lean(stack) as client:
+    await clear(stack)
+    async with lean(stack) as client, standin(stack) as provider:
         for number in range(LATENCY_RUNS):
             key = f"lat{number}"
             sent[key] = time.time_ns()
             await request(client, "bench-call", f"[[standin words=5 id={key}]]")
-            await wait(stack, contains=f"id={key}]", closed=1)
+            await wait(provider, closed=number + 1)
     found = await calls(stack, "id=lat")
     ours = [(found[key]["received_ns"] - at) / 1e6 for key, at in sent.items()]
     bare = await floor.first_call(stack.nats_url, stack.standin_url, LATENCY_RUNS)
@@ -86,14 +97,15 @@ async def latency(stack: Stack, report: Report) -> None:
 async def stops(stack: Stack, report: Report) -> None:
     """From the stop's POST leaving the client to the provider seeing its socket closed."""
     sent: dict[str, int] = {}
-    async with lean(stack) as client:
+    await clear(stack)
+    async with lean(stack) as client, standin(stack) as provider:
         for number in range(STOP_RUNS):
             key = f"stop{number}"
             execution = await request(client, "bench-call", f"[[standin chunk_ms=50 chunks=400 id={key}]]")
-            await wait(stack, contains=f"id={key}]", streaming=1)
+            await wait(provider, streaming=number + 1)
             sent[key] = time.time_ns()
             await client.post(f"/v1/executions/{execution}/stop")
-            await wait(stack, contains=f"id={key}]", closed=1)
+            await wait(provider, closed=number + 1)
     found = await calls(stack, "id=stop")
     ours = [(found[key]["closed_ns"] - at) / 1e6 for key, at in sent.items()]
     report.latency("stop to socket closed", ours, await floor.close(stack.standin_url, STOP_RUNS), 10, 50)

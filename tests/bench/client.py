@@ -24,10 +24,16 @@ class LeanClient:
         self._writer.close()
         await self._writer.wait_closed()
 
+    async def get(self, path: str) -> dict[str, Any]:
+        """As `post`."""
+        return await self._ask("GET", path, b"")
+
     async def post(self, path: str, body: dict[str, Any] | None = None) -> dict[str, Any]:
         """The JSON of a 2xx answer. Raises: AssertionError on any other."""
-        data = json.dumps(body or {}).encode()
-        head = f"POST {path} HTTP/1.1\r\n{self._head}Content-Length: {len(data)}\r\n\r\n"
+        return await self._ask("POST", path, json.dumps(body or {}).encode())
+
+    async def _ask(self, method: str, path: str, data: bytes) -> dict[str, Any]:
+        head = f"{method} {path} HTTP/1.1\r\n{self._head}Content-Length: {len(data)}\r\n\r\n"
         self._writer.write(head.encode() + data)
         answer = (await self._reader.readuntil(b"\r\n\r\n")).decode().lower()
         length = int(answer.partition("content-length: ")[2].partition("\r\n")[0])
