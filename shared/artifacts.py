@@ -1,22 +1,70 @@
 """Values too large for an event: in the object bucket `artifacts`, named by their execution, checked by digest."""
 
+import asyncio
 import hashlib
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager, suppress
 
+import nats.errors
 from nats.js import JetStreamContext
-from nats.js.errors import NotFoundError, ObjectNotFoundError
+from nats.js.errors import (
+    APIError,
+    BadObjectMetaError,
+    BucketNotFoundError,
+    DigestMismatchError,
+    NotFoundError,
+)
 from nats.js.object_store import ObjectStore
+from pydantic import ValidationError
 
 from shared import subjects
-from shared.errors import Permanent
+from shared.errors import LekhikaError, LogFull, Permanent, Unavailable, UnknownEvent
 from shared.events import ArtifactRef, RequestBody, TextRef
 from shared.ids import new_id
 
 INLINE_BYTES = 32 * 1024
 """A text up to this size travels inside its event."""
+PATIENCE_SECONDS = 30.0
+"""For one artifact. The client library waits for ever for a part that never comes."""
+
+_FULL = frozenset({10077, 10122, 10023, 10047})
+"""Error codes of a server that has no room: the bucket's cap, the account's, the disk."""
+
+
+class ArtifactGone(Permanent):
+    """What was stored is not there any more, or not as it was stored."""
+
+
+@asynccontextmanager
+async def _translated(doing: str) -> AsyncIterator[None]:
+    """The one place where errors of the bucket become ours.
+
+    Raises: ArtifactGone; LogFull, when there is no room; Unavailable, when it does not answer.
+    """
+    try:
+        async with asyncio.timeout(PATIENCE_SECONDS):
+            yield
+    except (nats.errors.Error, TimeoutError) as error:
+        raise _ours(doing, error) from error
+
+
+def _ours(doing: str, error: Exception) -> LekhikaError:
+    match error:
+        case BucketNotFoundError() | NotFoundError(err_code=10059):  # the bucket's stream, not the artifact
+            return Unavailable(f"{doing}: the bucket {subjects.ARTIFACTS} is not there")
+        case NotFoundError() | BadObjectMetaError() | DigestMismatchError():
+            return ArtifactGone(f"{doing}: it is gone or damaged")
+        case APIError(err_code=code) if code in _FULL:
+            return LogFull(f"{doing}: the bucket is at its size cap")
+        case _:
+            return Unavailable(f"{doing}: the bucket does not answer: {type(error).__name__}")
 
 
 class Artifacts:
-    """Bound on first use, so that a service can start before the bucket is needed."""
+    """Bound on first use, so that a service can start before the bucket is needed.
+
+    Whatever writes raises LogFull, when there is no room, and Unavailable; whatever reads ArtifactGone and Unavailable.
+    """
 
     def __init__(self, js: JetStreamContext) -> None:
         self._js = js
@@ -29,17 +77,15 @@ class Artifacts:
 
     async def _put(self, execution_id: str, data: bytes) -> ArtifactRef:
         name = f"{execution_id}/{new_id()}"
-        await (await self._store()).put(name, data)
+        async with _translated(f"storing artifact {name}"):
+            await (await self._store()).put(name, data)
         return ArtifactRef(artifact=name, size=len(data), sha256=hashlib.sha256(data).hexdigest())
 
     async def _get(self, ref: ArtifactRef) -> bytes:
-        """Raises: Permanent, when it is gone or not what was stored."""
-        try:
+        async with _translated(f"reading artifact {ref.artifact}"):
             data = (await (await self._store()).get(ref.artifact)).data or b""
-        except (NotFoundError, ObjectNotFoundError) as error:
-            raise Permanent(f"artifact {ref.artifact} is gone") from error
         if hashlib.sha256(data).hexdigest() != ref.sha256:
-            raise Permanent(f"artifact {ref.artifact} is damaged")
+            raise ArtifactGone(f"artifact {ref.artifact} is damaged")
         return data
 
     async def put_text(self, execution_id: str, text: str, inline: int = INLINE_BYTES) -> TextRef:
@@ -50,7 +96,7 @@ class Artifacts:
         return TextRef(ref=await self._put(execution_id, data), characters=len(text))
 
     async def get_text(self, text: TextRef) -> str:
-        """Raises: Permanent, as for any artifact."""
+        """Raises: ArtifactGone; Unavailable."""
         if text.ref is None:
             return text.text or ""
         return (await self._get(text.ref)).decode()
@@ -61,14 +107,17 @@ class Artifacts:
         return body if len(data) <= 2 * INLINE_BYTES else await self._put(execution_id, data)
 
     async def get_body(self, body: RequestBody | ArtifactRef) -> RequestBody:
-        """Raises: Permanent, as for any artifact."""
+        """Raises: ArtifactGone; Unavailable; UnknownEvent, when another release has written it."""
         if isinstance(body, RequestBody):
             return body
-        return RequestBody.model_validate_json(await self._get(body))
+        data = await self._get(body)
+        try:
+            return RequestBody.model_validate_json(data)
+        except ValidationError as error:
+            raise UnknownEvent(f"artifact {body.artifact} is no request that can be read") from error
 
     async def delete(self, ref: ArtifactRef) -> None:
         """Does nothing when it is gone already."""
-        try:
-            await (await self._store()).delete(ref.artifact)
-        except (NotFoundError, ObjectNotFoundError):
-            return
+        with suppress(ArtifactGone):
+            async with _translated(f"deleting artifact {ref.artifact}"):
+                await (await self._store()).delete(ref.artifact)

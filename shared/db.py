@@ -26,6 +26,10 @@ class Role(StrEnum):
     """A superadmin: all rows, costs too."""
 
 
+_SERVER_KEEPALIVES = {"tcp_keepalives_idle": 30, "tcp_keepalives_interval": 5, "tcp_keepalives_count": 3}
+"""The server too asks whether the other machine is alive: else one that lost its power would go on holding its
+advisory lock until the kernel's two hours are over."""
+
 _BIND = text("SELECT set_config('role', :role, true), set_config('lekhika.user_id', :user_id, true)")
 
 
@@ -59,7 +63,7 @@ def make_engine(
         connect_args={
             "connect_timeout": connect_seconds,
             "application_name": application,
-            "options": f"-c statement_timeout={milliseconds} -c idle_in_transaction_session_timeout=60000",
+            "options": _options(milliseconds),
             "keepalives_idle": 30,
             "keepalives_interval": 5,
             "keepalives_count": 3,
@@ -67,6 +71,15 @@ def make_engine(
             "tcp_user_timeout": max(milliseconds, 1000) + 5000,
         },
     )
+
+
+def _options(statement_milliseconds: int) -> str:
+    options = {
+        "statement_timeout": statement_milliseconds,
+        "idle_in_transaction_session_timeout": 60_000,
+        **_SERVER_KEEPALIVES,
+    }
+    return " ".join(f"-c {name}={value}" for name, value in options.items())
 
 
 @asynccontextmanager

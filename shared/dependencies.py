@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 
-from shared.templates import names_in
+from shared.template_checks import names
 from shared.workflow import ForEachNode, GenerateTask, Node, TemplateTask, Workflow
 
 
@@ -34,7 +34,7 @@ def names_used(node: Node) -> frozenset[str]:
     """
     used: frozenset[str] = frozenset()
     for _, text, local in sources(node):
-        used |= names_in(text) - local
+        used |= names(text) - local
     return used
 
 

@@ -6,7 +6,7 @@ have made it impossible.
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
-from datetime import datetime
+from datetime import datetime, timedelta
 from enum import StrEnum
 from types import MappingProxyType
 from typing import assert_never
@@ -90,6 +90,8 @@ class ExecutionState:
     owner: str | None = None
     claimed_at: datetime | None = None
     started_at: datetime | None = None
+    ran: timedelta = timedelta()
+    """How long attempts that are over ran, up to the last that was heard of them."""
     ended_at: datetime | None = None
     nodes: Mapping[str, NodeState] = field(default_factory=dict)
     spent: tuple[ModelUsage, ...] = ()
@@ -142,7 +144,7 @@ def apply(state: ExecutionState | None, recorded: ev.Recorded) -> ExecutionState
     fault = _fault(state, event)
     if fault is not None:
         return replace(seen, anomalies=(*state.anomalies, f"{fault} at sequence {recorded.seq}"))
-    return _advance(seen, event, recorded)
+    return _advance(seen, event, recorded, state.last_at)
 
 
 def _fault(state: ExecutionState, event: ev.AnyEvent) -> str | None:
@@ -177,12 +179,14 @@ def _requested(recorded: ev.Recorded, event: ev.ExecutionRequested) -> Execution
     )
 
 
-def _advance(state: ExecutionState, event: ev.AnyEvent, recorded: ev.Recorded) -> ExecutionState:
+def _advance(
+    state: ExecutionState, event: ev.AnyEvent, recorded: ev.Recorded, heard_at: datetime
+) -> ExecutionState:
     match event:
         case ev.ExecutionRequeued():
             return replace(state, lane=event.lane)
         case ev.ExecutionStarted():
-            return _started(state, event, recorded)
+            return _started(state, event, recorded, heard_at)
         case ev.NodeStarted():
             return _node_started(state, event)
         case ev.NodeCompleted():
@@ -192,6 +196,7 @@ def _advance(state: ExecutionState, event: ev.AnyEvent, recorded: ev.Recorded) -
                 _interrupt(state),
                 status=Status.QUEUED,
                 owner=None,
+                ran=state.ran + _since_claim(state, recorded.time),
                 spent=merge_usage([*state.spent, *event.usage]),
             )
         case ev.StopRequested():
@@ -206,13 +211,20 @@ def _advance(state: ExecutionState, event: ev.AnyEvent, recorded: ev.Recorded) -
             assert_never(event)
 
 
-def _started(state: ExecutionState, event: ev.ExecutionStarted, recorded: ev.Recorded) -> ExecutionState:
+def _since_claim(state: ExecutionState, until: datetime) -> timedelta:
+    return until - state.claimed_at if state.owner is not None and state.claimed_at else timedelta()
+
+
+def _started(
+    state: ExecutionState, event: ev.ExecutionStarted, recorded: ev.Recorded, heard_at: datetime
+) -> ExecutionState:
     return replace(
         _interrupt(state),
         status=Status.RUNNING,
         attempt=event.attempt,
         owner=event.instance,
         claimed_at=recorded.time,
+        ran=state.ran + _since_claim(state, heard_at),
         started_at=state.started_at or recorded.time,
         spent=merge_usage([*state.spent, *event.lost]),
     )

@@ -15,6 +15,7 @@ from nats.aio.msg import Msg
 from nats.errors import ConnectionClosedError, NoRespondersError, OutboundBufferLimitError
 from nats.errors import TimeoutError as NatsTimeoutError
 
+from shared import conventions as metrics
 from shared import subjects
 from shared.errors import Conflict, LogFull, Permanent, Unavailable
 from shared.events import AnyEvent, ExecutionPruned, ExecutionRequested, ExecutionRequeued, Recorded, encode
@@ -93,13 +94,16 @@ class ExecutionLog:
         size = len(data) + sum(len(key) + len(value) + 4 for key, value in headers.items()) + 16
         if size > MAX_EVENT_BYTES:
             raise Permanent(f"an event of {size:,} bytes is over the {MAX_EVENT_BYTES:,} that the log takes")
-        deadline = asyncio.get_running_loop().time() + APPEND_SECONDS
+        began = asyncio.get_running_loop().time()
+        deadline = began + APPEND_SECONDS
         while True:
             answer = await self._try(subject, data, headers)
             code = answer.get("error", {}).get("err_code")
             if answer.get("seq") and not answer.get("duplicate") and code is None:
+                metrics.APPEND_SECONDS.observe(asyncio.get_running_loop().time() - began)
                 return int(answer["seq"])
             if code in _REFUSED or answer.get("duplicate"):
+                metrics.APPEND_CONFLICTS.inc()
                 return await self._who_won(execution_id, after, headers[MESSAGE_ID])
             if code in _FULL:
                 raise LogFull("the log is at its size cap; nothing was stored")

@@ -13,7 +13,7 @@ from nats.aio.client import Client
 from shared import conventions as names
 from shared import subjects
 from shared.logs import LineMaker
-from shared.tasks import spawn
+from shared.tasks import cancel_and_wait, spawn
 
 MAX_WAITING = 10_000
 BATCH = 200
@@ -63,8 +63,7 @@ class LogShipper:
         self._wake.set()
         _, late = await asyncio.wait([self._task], timeout=CLOSING_SECONDS)
         if late:
-            self._task.cancel()
-            await asyncio.wait([self._task])
+            await cancel_and_wait(self._task)
             names.LOG_LINES_DROPPED.labels("stream").inc(len(self._waiting))
 
     def put(self, line: bytes) -> None:

@@ -8,9 +8,12 @@ from shared import deltas, subjects
 from shared.artifacts import INLINE_BYTES, Artifacts
 from shared.deltas import Delta
 from shared.ending import OpenCall, estimated, unknown_usage
+from shared.errors import Unavailable
 from shared.execution import ExecutionState, NodeState, NodeStatus
 from shared.jetstream import direct_get
 from shared.usage import ModelUsage, Tier
+
+TRIES = 2
 
 
 def text_of(pieces: Iterable[Delta]) -> str:
@@ -39,7 +42,7 @@ def _usage(node: NodeState, state: ExecutionState, pieces: Sequence[Delta]) -> M
     if reports:
         return estimated(max(reports, key=lambda report: report.tokens.total))
     model = node.model or "unknown"
-    return unknown_usage(model, state.tiers.get(model, Tier.INCLUDED))
+    return unknown_usage(model, state.tiers.get(model, Tier.PAYG))
 
 
 async def read_deltas(nc: Client, execution_id: str) -> list[Delta]:
@@ -49,17 +52,27 @@ async def read_deltas(nc: Client, execution_id: str) -> list[Delta]:
     return [delta for delta in found if delta is not None]
 
 
+async def _heard(nc: Client, state: ExecutionState) -> list[Delta]:
+    """Losing pieces is harmless: when their stream is away, a call counts as unknown instead of waiting for it."""
+    for _ in range(TRIES):
+        try:
+            return await read_deltas(nc, state.id)
+        except Unavailable:
+            continue
+    return []
+
+
 async def lost_usage(nc: Client, state: ExecutionState) -> tuple[ModelUsage, ...]:
-    """What the open calls of an attempt that is over had used. Raises: Unavailable."""
+    """What the open calls of an attempt that is over had used."""
     nodes = _running(state)
-    heard = await read_deltas(nc, state.id) if nodes else []
+    heard = await _heard(nc, state) if nodes else []
     return tuple(_usage(node, state, _own(node, heard)) for node in nodes)
 
 
 async def open_calls(nc: Client, artifacts: Artifacts, state: ExecutionState) -> Sequence[OpenCall]:
     """What an end says about the calls that are open. Raises: Unavailable."""
     nodes = _running(state)
-    heard = await read_deltas(nc, state.id) if nodes else []
+    heard = await _heard(nc, state) if nodes else []
     calls = []
     for node in nodes:
         pieces = _own(node, heard)
@@ -71,7 +84,7 @@ async def open_calls(nc: Client, artifacts: Artifacts, state: ExecutionState) ->
 
 
 async def running_texts(nc: Client, state: ExecutionState) -> Mapping[str, str]:
-    """What the nodes that are being written have so far. Raises: Unavailable."""
+    """What the nodes that are being written have so far."""
     nodes = _running(state)
-    heard = await read_deltas(nc, state.id) if nodes else []
+    heard = await _heard(nc, state) if nodes else []
     return {node.id: text_of(_own(node, heard)) for node in nodes}

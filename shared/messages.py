@@ -63,13 +63,17 @@ def from_delivery(msg: Msg) -> Recorded:
     return _recorded(msg.subject, seq, time, msg.headers or {}, msg.data)
 
 
+def stored_content(message: Mapping[str, Any]) -> tuple[dict[str, str], bytes]:
+    """Headers and data of what the stream's own message get answers."""
+    raw = base64.b64decode(message.get("hdrs", "")).decode()
+    pairs = (line.split(":", 1) for line in raw.split("\r\n")[1:] if ":" in line)
+    return {key.strip(): value.strip() for key, value in pairs}, base64.b64decode(message.get("data", ""))
+
+
 def from_stored(message: Mapping[str, Any]) -> Recorded:
     """From the answer of the stream's own message get, which its leader gives.
 
     Raises: UnknownEvent.
     """
-    raw = base64.b64decode(message.get("hdrs", "")).decode()
-    pairs = (line.split(":", 1) for line in raw.split("\r\n")[1:] if ":" in line)
-    headers = {key.strip(): value.strip() for key, value in pairs}
-    data = base64.b64decode(message.get("data", ""))
+    headers, data = stored_content(message)
     return _recorded(message["subject"], int(message["seq"]), parse_time(message["time"]), headers, data)

@@ -9,6 +9,8 @@ ARTIFACTS = "artifacts"
 IDEMPOTENCY = "idempotency"
 WORKERS = "workers"
 LEADERS = "leaders"
+HEARTBEAT_TTL_SECONDS = 10
+"""After it an entry of the bucket `workers` that is not renewed disappears."""
 
 NOW = "now"
 PARTITIONS = 16

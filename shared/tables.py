@@ -20,7 +20,7 @@ from sqlalchemy import (
     text,
 )
 from sqlalchemy import DateTime as _DateTime
-from sqlalchemy.dialects.postgresql import ARRAY, JSONB, UUID
+from sqlalchemy.dialects.postgresql import ARRAY, JSON, JSONB, UUID
 
 SYSTEM_USER_ID = "00000000-0000-0000-0000-000000000000"
 """Owns the shared sample engines; nobody can log in as this one."""
@@ -111,7 +111,7 @@ engines = Table(
     _text("name"),
     _text("description", null=True),
     Column("version", Integer, nullable=False, server_default=text("1")),
-    _json("definition"),
+    Column("definition", JSON, nullable=False),  # keeps the order of keys
     Column("shared", Boolean, nullable=False, server_default=text("false")),
     _time("created_at", now=True),
     _time("updated_at", now=True),
@@ -153,6 +153,7 @@ executions = Table(
     _text("status"),
     _text("kind"),
     _text("lane", null=True),
+    _text("title", null=True),
     _time("created_at"),
     _time("started_at", null=True),
     _time("ended_at", null=True),

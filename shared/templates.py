@@ -5,7 +5,7 @@ import re
 from collections.abc import Mapping, Sized
 from typing import Any
 
-from jinja2 import StrictUndefined, Template, TemplateError, Undefined, meta
+from jinja2 import StrictUndefined, Template, Undefined
 from jinja2.exceptions import SecurityError
 from jinja2.runtime import Context
 from jinja2.sandbox import ImmutableSandboxedEnvironment
@@ -51,19 +51,6 @@ def _length(value: Any) -> int:
 
 _TEXT = _Sandbox(undefined=StrictUndefined, autoescape=False, keep_trailing_newline=True)
 _EXPRESSION = re.compile(r"^\s*\{\{(?P<expression>.+)\}\}\s*$", re.DOTALL)
-
-
-@functools.lru_cache(maxsize=2048)
-def names_in(source: str) -> frozenset[str]:
-    """The free names of a template.
-
-    Raises: TemplateProblem, with the line, when it can not be parsed.
-    """
-    try:
-        return frozenset(meta.find_undeclared_variables(_TEXT.parse(source)) - set(_TEXT.globals))
-    except TemplateError as error:
-        line = getattr(error, "lineno", None)
-        raise TemplateProblem(f"line {line}: {error}" if line else str(error)) from None
 
 
 @functools.lru_cache(maxsize=512)

@@ -15,12 +15,13 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from shared import subjects
 from shared.errors import LekhikaError, Permanent
+from shared.events import TERMINAL_TYPES
 from shared.jetstream import api
 from shared.log import MAX_EVENT_BYTES
 
 _SECOND = 1_000_000_000
 _EXISTS = 10058
-_NOT_FOUND = 10059
+_NOT_FOUND = (10059, 10014)
 
 
 class TopologySettings(BaseSettings):
@@ -92,7 +93,7 @@ def streams(s: TopologySettings) -> Iterator[dict[str, Any]]:
         "allow_rollup_hdrs": True,
     }
     yield _bucket(subjects.IDEMPOTENCY, s.replicas, age=48 * 3600)
-    yield _bucket(subjects.WORKERS, s.replicas, age=10, markers=True)
+    yield _bucket(subjects.WORKERS, s.replicas, age=subjects.HEARTBEAT_TTL_SECONDS, markers=True)
     yield _bucket(subjects.LEADERS, s.replicas, age=10, markers=True)
 
 
@@ -139,7 +140,7 @@ def consumers(s: TopologySettings) -> Iterator[dict[str, Any]]:
         "ack_policy": "explicit",
         "ack_wait": 60 * _SECOND,
         "max_ack_pending": 50_000,
-        "filter_subjects": [f"executions.*.{kind}" for kind in ("completed", "stopped", "failed")],
+        "filter_subjects": [f"executions.*.{kind}" for kind in TERMINAL_TYPES],
     }
 
 
@@ -164,10 +165,13 @@ async def ensure(nc: Client, settings: TopologySettings) -> None:
 
 
 async def missing(nc: Client) -> list[str]:
-    """Names of streams and buckets that are not there; empty when services may start."""
+    """Names of streams, buckets and consumers that are not there; empty when services may start."""
     settings = TopologySettings.model_construct()
-    names = [config["name"] for config in streams(settings)]
-    return [name for name in names if _code(await api(nc, f"STREAM.INFO.{name}", {})) == _NOT_FOUND]
+    wanted = {config["name"]: f"STREAM.INFO.{config['name']}" for config in streams(settings)}
+    for config in consumers(settings):
+        name = config["durable_name"]
+        wanted[f"consumer {name}"] = f"CONSUMER.INFO.{subjects.EXECUTIONS}.{name}"
+    return [name for name, subject in wanted.items() if _code(await api(nc, subject, {})) in _NOT_FOUND]
 
 
 def _code(answer: dict[str, Any]) -> int | None:

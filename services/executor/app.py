@@ -74,7 +74,9 @@ class Executor:
     def ready(self) -> tuple[bool, str]:
         if self._stop.is_set():
             return False, "draining"
-        return self.client.is_connected, "" if self.client.is_connected else "NATS is away"
+        if not self.client.is_connected:
+            return False, "NATS is away"
+        return not self.intake.silent, "the queue does not answer" if self.intake.silent else ""
 
 
 async def _every(seconds: float, what: Callable[[], Awaitable[None]]) -> None:
@@ -141,9 +143,10 @@ async def main(settings: ExecutorSettings, stop: Stop, maker: LineMaker) -> None
                 _every(settings.ack_wait_seconds / 5, executor.worker.extend),
                 _every(LOOK_SECONDS, executor.worker.look_for_missed),
             ),
+            _tasks(stop, executor.intake.run()),
         ):
-            async with _tasks(stop, executor.intake.run()):
-                await stop.wait()
+            await stop.wait()
+            executor.intake.paused = True  # what still comes is given back at once
             await executor.worker.release_all(settings.shutdown_seconds)
         await executor.gemini.aclose()
     finally:

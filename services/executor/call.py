@@ -35,6 +35,8 @@ class Call:
         self.error: ModelError | None = None
         self.aborted = False
         self.closed_at: datetime | None = None
+        self.size = 0
+        """Of its text so far, in bytes."""
         self._provider = provider
         self._tier = tier
         self._parts: list[str] = []
@@ -90,6 +92,7 @@ class Call:
         self._seen += 1
         if piece.text:
             self._parts.append(piece.text)
+            self.size += len(piece.text.encode())
         self._arrived.set()
 
     def abort(self) -> None:

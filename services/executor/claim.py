@@ -1,10 +1,13 @@
 """What to do with a message that brings an execution: decided from its history and the evidence. Pure."""
 
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from enum import StrEnum
 
 from shared.execution import ExecutionState, Status
+
+SNAPSHOT_AGE = timedelta(seconds=2)
+"""An entry may have been made up so long before it was stored, and not list what was claimed meanwhile."""
 
 
 class Decision(StrEnum):
@@ -68,5 +71,5 @@ def _owner_gone(state: ExecutionState, instance: str, evidence: Evidence | None,
         return False
     if evidence.owner_since is None:
         return True
-    newer = state.claimed_at is not None and evidence.owner_since > state.claimed_at
+    newer = state.claimed_at is not None and evidence.owner_since > state.claimed_at + SNAPSHOT_AGE
     return newer and not evidence.owner_lists_it

@@ -8,15 +8,13 @@ from services.executor.claim import Evidence
 from shared.errors import Unavailable
 from shared.execution import ExecutionState
 from shared.heartbeat import Heartbeat, read_worker
-
-TTL_SECONDS = 10.0
-"""Of an entry in the bucket `workers`, as the topology sets it."""
+from shared.subjects import HEARTBEAT_TTL_SECONDS
 
 
 class Witness:
     """Gathers the evidence that a takeover needs."""
 
-    ttl = TTL_SECONDS
+    ttl = HEARTBEAT_TTL_SECONDS
 
     def __init__(self, js: JetStreamContext, heartbeat: Heartbeat) -> None:
         self._js = js

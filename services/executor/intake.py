@@ -25,6 +25,8 @@ GRACE_SECONDS = 2.0
 """After its expiry a poll of which nothing is heard any more is given up."""
 IDLE_SECONDS = 0.25
 """Between two looks at empty `later` lanes."""
+_EXPIRED = "408"
+_ANSWERS = ("404", _EXPIRED)
 NOW_WAITING = 16
 """Long polls that wait on `now` at most: as many requests as can start in the same instant."""
 
@@ -52,6 +54,8 @@ class Pull:
         self._inbox = nc.new_inbox()
         self._subscription: Subscription | None = None
         self._rests_until = 0.0
+        self.heard_at = time.monotonic()
+        """When the consumer answered last."""
 
     async def open(self) -> None:
         self._subscription = await self._nc.subscribe(f"{self._inbox}.*", cb=self._hear)
@@ -90,13 +94,18 @@ class Pull:
 
     async def _hear(self, msg: Msg) -> None:
         status = (msg.headers or {}).get("Status")
+        if status in (None, *_ANSWERS):
+            self.heard_at = time.monotonic()
         if status is None:
             self._count_off()
             self._rests_until = 0.0
             self._deliver(msg)
         elif status != "100":
             self._polls.pop(msg.subject.rpartition(".")[2], None)
-            self._rests_until = time.monotonic() + IDLE_SECONDS
+            if (
+                status != _EXPIRED
+            ):  # empty, or there is no consumer or no leader: asking at once gains nothing
+                self._rests_until = time.monotonic() + IDLE_SECONDS
             self._over()
 
     def _count_off(self) -> None:
@@ -139,6 +148,12 @@ class Intake:
         self._changed.set()
 
     @property
+    def silent(self) -> bool:
+        """Whether the queue has not answered for long although it was asked."""
+        asked = not self.paused and self.used < self.slots
+        return asked and time.monotonic() - self._now.heard_at > POLL_SECONDS + 2 * GRACE_SECONDS
+
+    @property
     def used(self) -> int:
         return sum(self.running.values())
 
@@ -178,7 +193,9 @@ class Intake:
         )
         held = self._now.outstanding
         wanted = min(NOW_WAITING, held + for_now)
-        if held <= wanted // 2 and wanted > held:  # many at once: each poll is a message to the server
+        if (
+            held <= wanted // 2 and wanted > held and not self._now.resting
+        ):  # many at once: each poll is a message to the server
             await self._now.ask(wanted - held, wait=True)
         for pull in itertools.islice(rotation, min(for_later, len(self._later))):
             if pull.outstanding == 0 and not pull.resting:

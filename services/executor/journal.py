@@ -5,7 +5,7 @@ import time
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 
-from shared.errors import Conflict, LekhikaError, Unavailable
+from shared.errors import Conflict, LekhikaError, Retryable, Unavailable
 from shared.events import AnyEvent, Recorded
 from shared.execution import ExecutionState, Status, apply, fold
 from shared.ids import new_id
@@ -13,6 +13,8 @@ from shared.log import ExecutionLog
 
 SPACING_SECONDS = 0.001
 """Between two appends of one execution on average, so that somebody else's stop gets in between."""
+AGAIN_SECONDS = 0.5
+"""Between two tries while the log takes nothing."""
 BURST_SECONDS = 2 * SPACING_SECONDS
 """So much of it may be saved up: two appends may follow an idle time at once."""
 
@@ -30,8 +32,8 @@ class Journal:
 
     def __init__(self, log: ExecutionLog, state: ExecutionState, attempt: int, instance: str) -> None:
         self._log = log
-        self._attempt = attempt
-        self._instance = instance
+        self.attempt = attempt
+        self.instance = instance
         self._lock = asyncio.Lock()
         self._due = 0.0
         self.state = state
@@ -43,42 +45,45 @@ class Journal:
 
         Raises: Conflict, when somebody else was first: nothing is ours then.
         """
-        seq = await self._log.append(self.state.id, event, self.state.last_seq, headers=self.headers)
-        self._advance(event, seq)
+        after = self.state.last_seq
+        seq = await self._log.append(self.state.id, event, after, headers=self.headers)
+        self._advance(event, seq, after)
 
     async def append(
         self, build: Callable[[ExecutionState], AnyEvent], *, while_stopping: bool = False
     ) -> None:
         """Appends what `build` makes of the newest state; builds anew when somebody else's event came between.
 
-        Goes on trying while NATS is away. Raises: Fenced; StopSeen, unless `while_stopping`.
+        Goes on trying while the log takes nothing. Raises: Fenced; StopSeen, unless `while_stopping`; Permanent, when
+        the event is too large.
         """
         async with self._lock:
             while True:
                 self._check(while_stopping)
                 await self._space()
-                event = build(self.state)
+                event, after = build(self.state), self.state.last_seq
                 try:
-                    seq = await self._persist(event)
+                    seq = await self._persist(event, after)
                 except Conflict:
                     await self.reload()
                     continue
-                self._advance(event, seq)
+                self._advance(event, seq, after)
                 return
 
-    async def _persist(self, event: AnyEvent) -> int:
+    async def _persist(self, event: AnyEvent, after: int) -> int:
+        """Under the guard of the state that the event was built from, whatever is heard meanwhile."""
         message_id = new_id()
         while True:
             try:
                 return await self._log.append(
-                    self.state.id, event, self.state.last_seq, headers=self.headers, message_id=message_id
+                    self.state.id, event, after, headers=self.headers, message_id=message_id
                 )
-            except Unavailable:
-                continue  # each try lasts seconds; whoever is cancelled leaves here
+            except Retryable:  # NATS is away, or the log is full: what was paid for is not given up
+                await asyncio.sleep(AGAIN_SECONDS)
 
     def _check(self, while_stopping: bool) -> None:
         state = self.state
-        if state.ended or state.attempt != self._attempt or state.owner != self._instance:
+        if state.ended or state.attempt != self.attempt or state.owner != self.instance:
             raise Fenced(f"{state.id} is not ours any more")
         if state.status is Status.STOPPING and not while_stopping:
             raise StopSeen(f"{state.id} is being stopped")
@@ -88,16 +93,22 @@ class Journal:
         if wait > 0:
             await asyncio.sleep(wait)
 
-    def _advance(self, event: AnyEvent, seq: int) -> None:
+    def _advance(self, event: AnyEvent, seq: int, after: int) -> None:
         # The server's time stamp is not in its acknowledgement; nobody but this run reads this state.
         now = max(datetime.now(UTC), self.state.last_at)
-        own = Recorded(execution_id=self.state.id, event=event, seq=seq, time=now, after=self.state.last_seq)
+        own = Recorded(execution_id=self.state.id, event=event, seq=seq, time=now, after=after)
         self._take(apply(self.state, own))
         self._due = max(self._due, time.monotonic()) + SPACING_SECONDS
 
     async def reload(self) -> None:
-        """Takes in what others have appended. Raises: Unavailable."""
-        self._take(fold(await self._log.load(self.state.id, self.state.last_seq), self.state))
+        """Takes in what others have appended. Goes on trying while NATS is away."""
+        while True:
+            try:
+                self._take(fold(await self._log.load(self.state.id, self.state.last_seq), self.state))
+            except Unavailable:
+                await asyncio.sleep(AGAIN_SECONDS)
+            else:
+                return
 
     def offer(self, recorded: Recorded) -> None:
         """Takes in an event heard elsewhere, if it is the next one."""

@@ -9,8 +9,7 @@ from shared.usage import ModelUsage
 def exceeded(state: ExecutionState, open_usage: Iterable[ModelUsage], written: int) -> str | None:
     """The limit that is reached, in words, or None.
 
-    `open_usage` is that of calls still open; `written` counts the characters of all nodes' texts, at least as many
-    bytes as which they take.
+    `open_usage` is that of calls still open; `written` counts the bytes of all nodes' texts.
     """
     tokens = state.tokens.total + sum(usage.tokens.total for usage in open_usage)
     if tokens > state.limits.tokens:

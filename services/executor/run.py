@@ -2,7 +2,7 @@
 
 import asyncio
 import logging
-from collections.abc import Coroutine, Mapping, Sequence
+from collections.abc import Callable, Coroutine, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from enum import StrEnum
@@ -12,6 +12,7 @@ from nats.aio.client import Client
 from nats.errors import Error as NatsError
 
 from services.executor import planner
+from services.executor.bounds import OutOfTime, bounded
 from services.executor.call import Call
 from services.executor.journal import Fenced, Journal, StopSeen
 from services.executor.limits import exceeded
@@ -20,11 +21,11 @@ from services.executor.nodes.context import CallTimes, NodeFailed
 from services.executor.nodes.for_each import close_items, open_items
 from services.executor.nodes.generate import run_generate
 from services.executor.nodes.template import run_template
-from services.executor.time_limit import OutOfTime, time_limit
 from shared import deltas, ending, subjects
 from shared import events as ev
 from shared.artifacts import INLINE_BYTES, Artifacts
 from shared.dependencies import dependencies
+from shared.errors import Permanent
 from shared.execution import ExecutionState, NodeStatus, Status
 from shared.tasks import cancel_and_wait, spawn
 
@@ -32,6 +33,8 @@ _log = logging.getLogger(__name__)
 
 PLAN_SECONDS = 1.0
 """How long templates may take each time; everything else in this process waits meanwhile."""
+PLAN_BYTES = 256 << 20
+"""How much memory they may take."""
 CLOSE_SECONDS = 2.0
 """How long an aborted call may take to end before the end is written without waiting for it."""
 
@@ -41,11 +44,14 @@ class Interrupt(StrEnum):
 
     RELEASE = "release"
     LIMIT = "limit"
+    FAILED = "failed"
     STOP = "stop"
     FENCED = "fenced"
 
 
 _RANK = list(Interrupt)
+Texts = Mapping[str, ev.TextRef]
+"""Of open calls, by node."""
 
 
 class Outcome(StrEnum):
@@ -85,6 +91,7 @@ class ExecutionRun:
         self._limit: str | None = None
         self._heard_at: datetime | None = None
         self.ended_as: Status | None = None
+        self.published = False
 
     # --- from outside ---------------------------------------------------------------------------------------------
 
@@ -102,10 +109,18 @@ class ExecutionRun:
     def heard(self, recorded: ev.Recorded) -> None:
         """An event of this execution that somebody else appended."""
         self.journal.offer(recorded)
-        if isinstance(recorded.event, ev.StopRequested):
-            self.interrupt(Interrupt.STOP)
-        elif recorded.event.type in ev.TERMINAL_TYPES and self.ended_as is None:
-            self.interrupt(Interrupt.FENCED)
+        match recorded.event:
+            case ev.StopRequested():
+                self.interrupt(Interrupt.STOP)
+            case ev.ExecutionStarted(instance=instance) if instance != self.journal.instance:
+                if recorded.event.attempt > self.journal.attempt:
+                    self.interrupt(Interrupt.FENCED)
+            case ev.ExecutionCompleted() | ev.ExecutionStopped() | ev.ExecutionFailed() if (
+                self.ended_as is None
+            ):
+                self.interrupt(Interrupt.FENCED)
+            case _:
+                return
 
     @property
     def current_node(self) -> str | None:
@@ -122,18 +137,19 @@ class ExecutionRun:
     def finished(self, node: str, text: str, structured: bool) -> None:
         self._calls.pop(node, None)
         self._values[node] = planner.value_of(text, structured)
-        self._written += len(text)
+        self._written += len(text.encode())
 
     def progressed(self) -> None:
         if self._interrupt is not None:
             return
         open_usage = [usage for call in self._open(self.journal.state) for usage in call.usage]
-        open_text = sum(len(call.text) for call in self._calls.values())
+        open_text = sum(call.size for call in self._calls.values())
         self._limit = exceeded(self.journal.state, open_usage, self._written + open_text)
         if self._limit is not None:
             self.interrupt(Interrupt.LIMIT)
 
     async def publish(self, delta: deltas.Delta) -> None:
+        self.published = True
         try:
             await self._nc.publish(subjects.deltas(self.journal.state.id), deltas.encode(delta))
         except NatsError:
@@ -159,8 +175,7 @@ class ExecutionRun:
 
     def _start_timer(self) -> asyncio.TimerHandle:
         state = self.journal.state
-        spent = (datetime.now(UTC) - (state.started_at or state.last_at)).total_seconds()
-        left = max(0.0, state.limits.seconds - spent)
+        left = max(0.0, state.limits.seconds - state.ran.total_seconds())
         return asyncio.get_running_loop().call_later(left, self._out_of_time)
 
     def _out_of_time(self) -> None:
@@ -186,7 +201,7 @@ class ExecutionRun:
                 if plan.output is not None:
                     return await self._end_completed(plan.output)
                 if plan.error is not None:
-                    return await self._end_failed(plan.error)
+                    return await self.fail(plan.error)
                 self._begin(plan.steps)
                 await self._wake.wait()
                 self._wake.clear()
@@ -196,14 +211,14 @@ class ExecutionRun:
             except NodeFailed as failure:
                 error = ev.ErrorInfo(code=failure.code, message=failure.message, node=failure.node)
                 if self._interrupt is None:
-                    return await self._end_failed(error)
+                    return await self.fail(error)
 
     def _plan(self, program: planner.Program) -> planner.Plan:
         try:
-            with time_limit(PLAN_SECONDS):
+            with bounded(PLAN_SECONDS, PLAN_BYTES):
                 return planner.plan(program, self.journal.state, self._values, frozenset(self._tasks))
-        except OutOfTime:
-            message = f"Its templates take longer than {PLAN_SECONDS:g} s. Make them do less."
+        except (OutOfTime, MemoryError):
+            message = f"Its templates take more than {PLAN_SECONDS:g} s or {PLAN_BYTES >> 20} MiB. Make them do less."
             return planner.Plan(error=ev.ErrorInfo(code="template_error", message=message))
 
     def _begin(self, steps: Sequence[planner.Step]) -> None:
@@ -211,7 +226,7 @@ class ExecutionRun:
             task = spawn(self._node(step), name=f"node {step.node}")
             self._tasks[step.node] = task
             task.add_done_callback(lambda _: self._wake.set())
-        if len(self.journal.state.nodes) + len(self._tasks) > self.journal.state.limits.nodes:
+        if len({*self.journal.state.nodes, *self._tasks}) > self.journal.state.limits.nodes:
             self._limit = f"limit of {self.journal.state.limits.nodes} nodes reached"
             self.interrupt(Interrupt.LIMIT)
 
@@ -242,12 +257,13 @@ class ExecutionRun:
         await self.journal.append(lambda state: ending.completed(state, output))
         return self._ended()
 
-    async def _end_failed(self, error: ev.ErrorInfo) -> Outcome:
+    async def fail(self, error: ev.ErrorInfo) -> Outcome:
+        """Ends it as failed, unless a stop was asked for. Raises: Fenced."""
+        self.interrupt(Interrupt.FAILED)  # no node may begin another call
         await self._quiet()
-        texts = await self._keep_texts()
         try:
-            await self.journal.append(
-                lambda state: ending.failed(state, error, self._open_calls(state, texts))
+            await self._append_end(
+                lambda state, texts: ending.failed(state, error, self._open_calls(state, texts))
             )
         except StopSeen:
             self.interrupt(Interrupt.STOP)
@@ -257,7 +273,7 @@ class ExecutionRun:
     async def _end_interrupted(self) -> Outcome:
         closed_at = await self._quiet()
         match self._interrupt:
-            case Interrupt.FENCED | None:
+            case Interrupt.FENCED | Interrupt.FAILED | None:
                 return Outcome.FENCED
             case Interrupt.RELEASE:
                 return await self._release()
@@ -265,10 +281,9 @@ class ExecutionRun:
                 return await self._end_stopped(closed_at)
 
     async def _end_stopped(self, closed_at: datetime) -> Outcome:
-        texts = await self._keep_texts()
         heard_at = self._heard_at or closed_at
 
-        def build(state: ExecutionState) -> ev.AnyEvent:
+        def build(state: ExecutionState, texts: Texts) -> ev.AnyEvent:
             return ending.stopped(
                 state,
                 by="system:limit",
@@ -281,8 +296,19 @@ class ExecutionRun:
 
         if self._interrupt is Interrupt.STOP and self.journal.state.status is not Status.STOPPING:
             await self.journal.reload()
-        await self.journal.append(build, while_stopping=True)
+        await self._append_end(build, while_stopping=True)
         return self._ended()
+
+    async def _append_end(
+        self, build: Callable[[ExecutionState, Texts], ev.AnyEvent], *, while_stopping: bool = False
+    ) -> None:
+        """With the texts of the open calls; without, when the end would be too large with them."""
+        texts = await self._keep_texts()
+        try:
+            await self.journal.append(lambda state: build(state, texts), while_stopping=while_stopping)
+        except Permanent as error:
+            _log.error("partial texts are left out of the end: %s", error)
+            await self.journal.append(lambda state: build(state, {}), while_stopping=while_stopping)
 
     async def _release(self) -> Outcome:
         try:
@@ -305,12 +331,12 @@ class ExecutionRun:
 
     async def _quiet(self) -> datetime:
         """Ends every call and node task; returns when the last socket was closed."""
-        for call in self._calls.values():
+        calls = list(self._calls.values())  # nodes go on taking them away until their tasks have ended
+        for call in calls:
             call.abort()
-        for call in self._calls.values():
-            await call.closed(CLOSE_SECONDS)
-        times = [call.closed_at for call in self._calls.values() if call.closed_at and call.aborted]
-        await asyncio.gather(*(cancel_and_wait(task) for task in self._tasks.values()))
+        await asyncio.gather(*(call.closed(CLOSE_SECONDS) for call in calls))
+        times = [call.closed_at for call in calls if call.closed_at and call.aborted]
+        await asyncio.gather(*(cancel_and_wait(task) for task in list(self._tasks.values())))
         self._tasks.clear()
         return max(times, default=self._heard_at or datetime.now(UTC))
 

@@ -19,7 +19,7 @@ class ExecutorSettings(ServiceSettings):
         default=None, validation_alias=AliasChoices("GEMINI_BASE_URL", "gemini_base_url")
     )
     """Another address of the API, such as the stand-in's."""
-    slots: Annotated[int, Field(ge=1, le=1_000)] = 50
+    slots: Annotated[int, Field(ge=2, le=1_000)] = 50
     """Executions at once."""
     ack_wait_seconds: Seconds = 30.0
     """As in the topology: a fifth of it is the time between two signs of progress."""

@@ -1,6 +1,7 @@
 """Everything that this executor runs: from a delivered message to its acknowledgement."""
 
 import asyncio
+import contextlib
 import logging
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -17,8 +18,9 @@ from services.executor.run import ExecutionRun, Interrupt, Outcome, Parts
 from shared import conventions as metrics
 from shared import ending, logs, subjects, telemetry
 from shared import events as ev
-from shared.errors import Conflict, Permanent, Unavailable
+from shared.errors import Conflict, Permanent, Retryable, Unavailable
 from shared.execution import ExecutionState, fold
+from shared.jetstream import api
 from shared.log import ExecutionLog
 from shared.lost import lost_usage, open_calls
 from shared.messages import from_delivery
@@ -54,7 +56,7 @@ class Worker:
         """Messages between delivery and claim: they too must be kept from being redelivered."""
         self.running: dict[str, Running] = {}
         self._handling: set[asyncio.Task[None]] = set()
-        self.draining = False
+        self._leaving = asyncio.Event()
 
     def start(self, msg: Msg, lane: str, done: Callable[[str], None]) -> None:
         """Deals with one delivery in a task of its own; `done` is called with the lane at its end."""
@@ -66,14 +68,14 @@ class Worker:
     async def _handle(self, msg: Msg, lane: str) -> None:
         """From the decision to the acknowledgement."""
         execution_id = subjects.execution_of(msg.subject)
-        if self.draining:
+        if self._leaving.is_set():
             await _settle(msg.nak())
             return
         self._taken[execution_id] = msg
         with logs.bind_execution(execution_id), telemetry.process_span(msg.subject, msg.headers):
             try:
                 await self._decide(execution_id, msg, lane)
-            except (Unavailable, NatsError) as error:
+            except (Retryable, NatsError) as error:
                 _log.warning("execution given back: %s", error)
                 await _settle(msg.nak(delay=LATER_SECONDS))
             except Permanent as error:
@@ -144,6 +146,9 @@ class Worker:
         metrics.EXECUTIONS_ENDED.labels(event.type, state.kind.value).inc()
 
     async def _run(self, state: ExecutionState, msg: Msg, lane: str) -> None:
+        if self._leaving.is_set():
+            await _settle(msg.nak())
+            return
         attempt = state.attempt + 1
         lost = await lost_usage(self._parts.nc, state)
         journal = Journal(self._log, state, attempt, self._instance)
@@ -154,6 +159,8 @@ class Worker:
             await journal.claim(ev.ExecutionStarted(attempt=attempt, instance=self._instance, lost=lost))
             waited = (journal.state.last_at - state.requested_at).total_seconds()
             metrics.QUEUE_WAIT.labels(lane).observe(max(0.0, waited))
+            if self._leaving.is_set():
+                running.run.interrupt(Interrupt.RELEASE)
             outcome = await self._drive(running)
         finally:
             if self.running.get(state.id) is running:
@@ -162,27 +169,33 @@ class Worker:
 
     async def _drive(self, running: Running) -> Outcome:
         """Runs it; what it can not run at all ends it as failed."""
-        journal = running.run.journal
         try:
             try:
                 return await running.run.drive()
             except Permanent as error:
-                info = ev.ErrorInfo(code="unreadable", message=str(error))
-                await journal.append(lambda state: ending.failed(state, info), while_stopping=True)
+                return await running.run.fail(ev.ErrorInfo(code="unreadable", message=str(error)))
         except Fenced:
             return Outcome.FENCED
-        return Outcome.ENDED
 
     async def _conclude(self, running: Running, outcome: Outcome) -> None:
         match outcome:
             case Outcome.ENDED:
                 await _settle(running.msg.ack())
                 _measure(running.run.journal.state)
+                await self._forget_pieces(running.run)
             case Outcome.RELEASED:
                 await _settle(running.msg.nak())
             case Outcome.FENCED:
                 # the message is the next owner's: no word on it. An end of its own is acknowledged when redelivered
                 _log.warning("execution was taken from this executor")
+
+    async def _forget_pieces(self, run: ExecutionRun) -> None:
+        """The log has the texts now. What is left behind, if NATS is away, expires."""
+        if not run.published:
+            return
+        with contextlib.suppress(Unavailable):
+            request = {"filter": subjects.deltas(run.journal.state.id)}
+            await api(self._parts.nc, f"STREAM.PURGE.{subjects.DELTAS}", request)
 
     # --- signals --------------------------------------------------------------------------------------------------
 
@@ -199,7 +212,7 @@ class Worker:
             wanted = [
                 subjects.event_subject(execution_id, kind)
                 for execution_id in ids[start : start + 100]
-                for kind in ("stop_requested", *ev.TERMINAL_TYPES)
+                for kind in ("started", "stop_requested", *ev.TERMINAL_TYPES)
             ]
             for recorded in await self._log.latest(wanted):
                 self.heard(recorded)
@@ -211,7 +224,7 @@ class Worker:
 
     async def release_all(self, seconds: float) -> None:
         """Hands everything back, so that others go on at once; waits at most so long."""
-        self.draining = True
+        self._leaving.set()
         for running in list(self.running.values()):
             running.run.interrupt(Interrupt.RELEASE)
         if self._handling:

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from shared.events import NodeStarted
+from shared.events import ExecutionStarted, NodeStarted
 from shared.execution import ExecutionState, NodeStatus, Status
 from shared.ids import new_id
 from shared.subjects import later_lane
@@ -288,3 +288,58 @@ async def test_sigterm_hands_everything_back_and_no_finished_node_runs_again(
             assert len(plans) == 1
             assert_one_end(state)
         assert await second.ended(signal.SIGTERM) == 0
+
+
+async def test_one_of_many_parallel_nodes_that_fails_ends_all_others_once(here: World) -> None:
+    mark = new_id()
+    nodes = [
+        {
+            "id": f"n{number}",
+            "kind": "generate",
+            "model": MODEL,
+            "prompt": f"{mark} {number} "
+            + (
+                "[[standin fault=safety chunks=3 chunk_ms=20]]"
+                if number == 5
+                else "[[standin chunks=6 chunk_ms=10]]"
+            ),
+        }
+        for number in range(12)
+    ]
+    for _ in range(3):
+        state = await here.ended(await here.request({"nodes": nodes, "output": "n0"}))
+        assert (state.status, state.attempt, state.anomalies) == (Status.FAILED, 1, ())
+        assert state.error is not None
+        assert state.error.node == "n5"
+    assert len(await here.calls(mark)) <= 36  # none was made again
+
+
+async def test_a_loop_that_just_fits_into_the_node_limit_completes(here: World) -> None:
+    state = await here.ended(await here.request(book(new_id()), limits=Limits(nodes=7)))
+    assert state.status is Status.COMPLETED
+    stopped = await here.ended(await here.request(book(new_id()), limits=Limits(nodes=5)))
+    assert stopped.stop is not None
+    assert stopped.stop.reason == "limit of 5 nodes reached"
+
+
+async def test_a_template_that_eats_memory_fails_alone(here: World) -> None:
+    definition = {
+        "nodes": [{"id": "t", "kind": "template", "template": "{{ '%2000000000d' % 1 }}"}],
+        "output": "t",
+    }
+    other = await here.request(one(f"{new_id()} [[standin chunks=40 chunk_ms=20]]"))
+    state = await here.ended(await here.request(definition))
+    assert state.status is Status.FAILED
+    assert state.attempt == 1
+    assert (await here.ended(other)).status is Status.COMPLETED
+
+
+async def test_an_executor_that_lost_its_claim_lets_go_of_the_call(here: World) -> None:
+    mark = new_id()
+    key = await here.request(one(f"{mark} [[standin chunk_ms=100 chunks=300]]"))
+    await here.writing(key, "text")
+    state = await here.state(key)
+    await here.log.append(key, ExecutionStarted(attempt=2, instance="another"), state.last_seq)
+    await here.ask("/admin/wait", contains=mark, closed=1, timeout=20)
+    (call,) = await here.calls(mark)
+    assert call["closed_by"] in ("client", "client_reset")

@@ -5,12 +5,16 @@ from pathlib import Path
 
 import httpx
 import pytest
+from nats.errors import FlushTimeoutError
 
 from deploy.local.nats_server import NatsServer
 from deploy.local.postgres import PostgresServer
 from shared import log as execution_log
 from shared import topology
+from shared.artifacts import ArtifactGone
+from shared.errors import Permanent, UnknownEvent
 from shared.nats import connect
+from shared.subjects import EXECUTIONS
 from tests.support.gateway import Database, Gateway, Person, Player, migrated, running_gateway, watching
 
 GOOD = {"engine": "book", "input": {"topic": "Tea"}}
@@ -100,3 +104,57 @@ async def test_a_full_log_refuses_and_loses_nothing(own_nats: NatsServer, databa
         assert (answer.status_code, answer.json()["code"]) == (503, "log_full")
         assert "retry-after" in answer.headers
         assert (await ada.get(f"/v1/executions/{first.json()['id']}")).status_code == 200
+
+
+async def test_a_log_that_is_nearly_full_still_takes_stops_and_recovers(
+    own_nats: NatsServer, database: Database
+) -> None:
+    async with running_gateway(own_nats, database) as gateway, gateway.client(database.people["ada"]) as ada:
+        first = (await ada.post("/v1/executions", json=GOOD)).json()["id"]
+        large = {**GOOD, "input": {"topic": "x" * 60_000}}
+        for _ in range(200):
+            await gateway.parts.room.look()
+            answer = await ada.post("/v1/executions", json=large)
+            if answer.status_code != 202:
+                break
+        assert (answer.status_code, answer.json()["code"]) == (503, "log_full")
+        stopped = await ada.post(f"/v1/executions/{first}/stop")
+        assert (stopped.status_code, stopped.json()["status"]) == (202, "stopped")
+        await gateway.parts.js.purge_stream(EXECUTIONS, keep=10)
+        await gateway.parts.room.look()
+        assert (await ada.post("/v1/executions", json=GOOD)).status_code == 202
+
+
+async def test_what_is_gone_or_does_not_answer_is_told_as_a_problem(
+    own_nats: NatsServer, database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with running_gateway(own_nats, database) as gateway, gateway.client(database.people["ada"]) as ada:
+        player = await begun(ada, gateway)
+        path = f"/v1/executions/{player.id}/output"
+        for error, status, code in (
+            (ArtifactGone("gone"), 410, "artifact_gone"),
+            (UnknownEvent("of tomorrow"), 503, "history_unreadable"),
+            (Permanent("no use"), 422, "not_possible"),
+            (FlushTimeoutError(), 503, "unavailable"),
+        ):
+
+            async def fail(_: object, error: Exception = error) -> None:
+                raise error
+
+            monkeypatch.setattr(gateway.parts.bodies, "of", fail)
+            answer = await ada.get(path)
+            assert (answer.status_code, answer.json()["code"]) == (status, code)
+
+
+async def test_the_live_view_ends_in_order_when_a_text_is_gone(
+    own_nats: NatsServer, database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def gone(_: object) -> str:
+        raise ArtifactGone("gone")
+
+    async with running_gateway(own_nats, database) as gateway, gateway.client(database.people["ada"]) as ada:
+        player = await begun(ada, gateway)
+        monkeypatch.setattr(gateway.parts.artifacts, "get_text", gone)
+        async with watching(ada, player.id) as stream:
+            await player.complete("outline", "Tea")
+            await stream.closed()

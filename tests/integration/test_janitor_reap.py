@@ -2,6 +2,9 @@
 
 import asyncio
 
+import pytest
+
+from services.janitor import reap
 from services.janitor.policy import LOST, SNAPSHOT_AGE, Fleet
 from shared import deltas, subjects
 from shared import events as ev
@@ -64,6 +67,13 @@ async def until_listed(world: World, instance: str, execution_id: str) -> None:
             await asyncio.sleep(0.05)
             fleet = (await world.facts()).fleet
     assert execution_id in fleet[instance].executions
+
+
+async def test_looks_at_every_page_of_open_executions(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(reap, "PAGE", 2)
+    for _ in range(5):
+        await lost(world)
+    assert await world.reap_twice(world.reaper()) == 5
 
 
 async def test_acts_on_nothing_while_its_own_heartbeats_fail(world: World) -> None:

@@ -3,12 +3,12 @@
 import asyncio
 import os
 import signal
+import socket
 import subprocess
 import sys
 from pathlib import Path
 
 import nats
-import nats.errors
 import psutil
 import psycopg
 import pytest
@@ -44,10 +44,23 @@ def test_nats_lets_nobody_in_without_its_password(tmp_path: Path) -> None:
     server = NatsServer(tmp_path / "nats")
     server.start()
     try:
-        with pytest.raises(nats.errors.Error):
-            asyncio.run(_publish(f"nats://127.0.0.1:{server.ports.client}"))
+        # Not by the client, which leaves the refused connection to the garbage collection.
+        with socket.create_connection(("127.0.0.1", server.ports.client), timeout=5) as stranger:
+            stranger.sendall(b"CONNECT {}\r\nPING\r\n")
+            answer = stranger.makefile("rb").read()
+        assert b"Authorization Violation" in answer
     finally:
         server.stop()
+
+
+def test_servers_do_not_see_the_secrets_of_their_starter(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("GEMINI_API_KEY", "secret-of-the-caller")
+    for server in (NatsServer(tmp_path / "nats"), PostgresServer(tmp_path / "postgres")):
+        found = server.launch().env
+        assert "PATH" in found
+        assert "secret-of-the-caller" not in found.values()
 
 
 def test_a_second_nats_on_the_same_port_is_refused(tmp_path: Path) -> None:

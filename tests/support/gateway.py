@@ -15,7 +15,7 @@ from typing import Any
 import httpx
 import orjson
 import psycopg
-from psycopg.types.json import Jsonb
+from psycopg.types.json import Json
 
 from deploy.local.nats_server import NatsServer
 from deploy.local.postgres import PostgresServer
@@ -100,7 +100,7 @@ def migrated(server: PostgresServer) -> Database:
         SYSTEM_USER_ID,
         BOOK["id"],
         BOOK["name"],
-        Jsonb(BOOK),
+        Json(BOOK),
     )
     return database
 

@@ -4,6 +4,7 @@ import json
 import threading
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
 from typing import Any, ClassVar
 
 import pytest
@@ -41,8 +42,8 @@ EXECUTION = {
     "ended_at": "2026-01-01T00:00:02Z",
 }
 FIRST_PART = (
-    'id: 1\nevent: snapshot\ndata: {"execution": {"status": "running"}}\n\n'
-    'id: 2\nevent: node\ndata: {"node": "edit", "status": "running"}\n\n'
+    'id: 1\nevent: snapshot\ndata: {"status": "running"}\n\n'
+    'id: 2\nevent: node\ndata: {"id": "edit", "status": "running"}\n\n'
 )
 SECOND_PART = 'id: 3\nevent: end\ndata: {"status": "completed", "output": "/v1/executions/019a/output"}\n\n'
 INVALID = {
@@ -82,8 +83,13 @@ class Gateway(BaseHTTPRequestHandler):
     def do_POST(self) -> None:
         body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
         self._note(body)
-        refused = self.path == "/v1/executions" and not body["input"]
-        self._send(422, INVALID) if refused else self._send(202, EXECUTION)
+        if self.path == "/v1/engines/validate":
+            errors = [] if body.get("id") else INVALID["errors"]
+            self._send(200, {"valid": not errors, "errors": errors})
+        elif not body.get("input") and self.path == "/v1/executions":
+            self._send(422, INVALID)
+        else:
+            self._send(202, EXECUTION)
 
     def _note(self, body: Any) -> None:
         self.asked.append((self.command, self.path, body, self.headers["Authorization"]))
@@ -159,6 +165,19 @@ def test_stop_sends_reason_and_force(asked: list[Any]) -> None:
 def test_people_get_text_and_programs_one_json_object(asked: list[Any], command: list[str]) -> None:
     assert "15" in invoke(*command).stdout
     assert isinstance(json.loads(invoke(*command, "--json").stdout), dict)
+
+
+@pytest.mark.parametrize("options", [[], ["--json"]])
+def test_validate_fails_for_a_definition_with_errors_and_lists_them(
+    asked: list[Any], tmp_path: Path, options: list[str]
+) -> None:
+    file = tmp_path / "engine.yaml"
+    file.write_text("name: Nameless")
+    result = invoke("engine", "validate", str(file), *options)
+    assert result.exit_code == 1
+    assert "is required" in result.output
+    file.write_text("id: named")
+    assert invoke("engine", "validate", str(file), *options).exit_code == 0
 
 
 def test_an_unknown_thing_is_a_refusal(asked: list[Any]) -> None:

@@ -59,6 +59,17 @@ def test_prose_names_title_and_topic_and_is_the_same_every_time() -> None:
         ("Write a short book about lighthouses with 3 chapters", "lighthouses"),
         ("Topic: sea ice\nWrite 100 words.", "sea ice"),
         ("Write: Mornings in Lisbon", "Mornings in Lisbon"),
+        ("Plan an article of about 800 words on this topic: Rivers\n\nGive it a title.", "Rivers"),
+        (
+            "Plan a short book on this topic: bread: flour, water, salt\n\nReaders: adults.",
+            "bread: flour, water, salt",
+        ),
+        (
+            'The book is "Night", on: the night trains\nTone: warm.\n\n1. A way: It is about luck.',
+            "the night trains",
+        ),
+        ('Write the article "The tide" on sea ice, about 800 words, in a warm tone.', "sea ice"),
+        ("Write a poem about this topic about the sea", "the sea"),
         ("", "small things"),
     ],
 )

@@ -4,8 +4,11 @@ import time
 
 import pytest
 
-from services.executor.time_limit import OutOfTime, time_limit
-from shared.templates import TemplateProblem, evaluate, names_in, render
+from services.executor.bounds import OutOfTime, bounded
+from shared.template_checks import names
+from shared.templates import TemplateProblem, evaluate, render
+
+MEMORY = 256 << 20
 
 
 def test_a_template_sees_only_what_it_is_given() -> None:
@@ -37,7 +40,7 @@ def test_small_sums_still_work() -> None:
 
 
 def test_finding_the_names_of_a_template_never_works_it_out() -> None:
-    assert names_in("{{ 9 ** (9 ** 9) }}{{ topic }}{% for p in parts %}{{ p.title }}{% endfor %}") == {
+    assert names("{{ 9 ** (9 ** 9) }}{{ topic }}{% for p in parts %}{{ p.title }}{% endfor %}") == {
         "topic",
         "parts",
     }
@@ -45,7 +48,7 @@ def test_finding_the_names_of_a_template_never_works_it_out() -> None:
 
 def test_a_syntax_error_names_its_line() -> None:
     with pytest.raises(TemplateProblem, match="line 2"):
-        names_in("fine\n{% for %}")
+        names("fine\n{% for %}")
 
 
 @pytest.mark.parametrize("source", ["x", "{{ a }} and {{ b }}", "{{ nothing }}", "{{ a.b }}", "{{ a"])
@@ -62,13 +65,29 @@ def test_an_expression_gives_the_value_itself() -> None:
 def test_a_template_without_an_end_is_ended() -> None:
     endless = "{% for i in range(99999) %}{% for j in range(99999) %}{% set x = j %}{% endfor %}{% endfor %}"
     began = time.monotonic()
-    with pytest.raises(OutOfTime), time_limit(0.2):
+    with pytest.raises(OutOfTime), bounded(0.2, MEMORY):
         render(endless, {})
     assert time.monotonic() - began < 5
 
 
-def test_the_time_limit_leaves_nothing_behind() -> None:
-    with time_limit(0.05):
+@pytest.mark.parametrize(
+    "source",
+    [
+        "{{ '%999999999d' % 1 }}",
+        "{{ 'x' | center(999999999) }}",
+        "{{ 'x'.ljust(999999999) }}",
+        "{{ '{:999999999}'.format(1) }}",
+        "{% set ns = namespace(x='x') %}{% for i in range(40) %}{% set ns.x = ns.x ~ ns.x %}{% endfor %}{{ ns.x }}",
+    ],
+)
+def test_a_template_can_not_eat_the_memory_of_the_executor(source: str) -> None:
+    names(source)  # finding its names works nothing out
+    with pytest.raises(TemplateProblem, match=r"MemoryError|grows over"), bounded(2, MEMORY):
+        render(source, {})
+
+
+def test_the_bounds_leave_nothing_behind() -> None:
+    with bounded(0.05, MEMORY):
         pass
     deadline = time.monotonic() + 0.1
     while time.monotonic() < deadline:

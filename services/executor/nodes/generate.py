@@ -29,7 +29,7 @@ async def run_generate(run: Run, step: CallModel) -> None:
         await run.journal.append(lambda state: _started(state, step, attempt, lost))  # noqa: B023 - appended at once
         if run.interrupted():
             return
-        tier = run.journal.state.tiers.get(request.model, Tier.INCLUDED)
+        tier = run.journal.state.tiers.get(request.model, Tier.PAYG)
         call = Call(run.provider, request, tier, step.node, attempt)
         run.opened(call)
         call.begin()

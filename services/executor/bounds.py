@@ -1,0 +1,52 @@
+"""Bounds of time and memory for code of other people that runs in the event loop's own thread: templates.
+
+A timer of the process raises in the middle of it, between two steps of the interpreter; an allocation beyond the bound
+fails inside it. What single steps could do for long without either is refused by the sandbox in `shared.templates`.
+"""
+
+import resource
+import signal
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from types import FrameType
+
+from shared.errors import Permanent
+
+_STATM = Path("/proc/self/statm")
+
+
+class OutOfTime(Permanent):
+    """It took longer than it may."""
+
+
+def _raise(number: int, frame: FrameType | None) -> None:
+    raise OutOfTime("it takes too long")
+
+
+@contextmanager
+def bounded(seconds: float, memory: int) -> Iterator[None]:
+    """Raises inside the block: OutOfTime once `seconds` have passed, MemoryError when it takes `memory` bytes more.
+
+    Only for the main thread, and not nested. Where the system does not tell the size of the process (it does on
+    Linux) memory is not bounded.
+    """
+    before = signal.signal(signal.SIGALRM, _raise)
+    soft, hard = resource.getrlimit(resource.RLIMIT_AS)
+    used = _address_space()
+    if used is not None:
+        resource.setrlimit(resource.RLIMIT_AS, (used + memory, hard))
+    signal.setitimer(signal.ITIMER_REAL, seconds)
+    try:
+        yield
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        resource.setrlimit(resource.RLIMIT_AS, (soft, hard))
+        signal.signal(signal.SIGALRM, before)
+
+
+def _address_space() -> int | None:
+    try:
+        return int(_STATM.read_text().split()[0]) * resource.getpagesize()
+    except OSError:
+        return None
