@@ -46,9 +46,10 @@ def summary(state: ExecutionState, open_calls: Iterable[OpenCall] = ()) -> ev.Su
 
 def partials(open_calls: Iterable[OpenCall]) -> tuple[ev.Partial, ...]:
     return tuple(
-        ev.Partial(node=call.node, attempt=call.node_attempt, output=call.text)
+        ev.Partial(
+            node=call.node, attempt=call.node_attempt, output=call.text or ev.TextRef(), usage=call.usage
+        )
         for call in open_calls
-        if call.text is not None and call.text.characters
     )
 
 

@@ -64,11 +64,12 @@ class StopInfo(_Frozen):
 
 
 class Partial(_Frozen):
-    """Text of a node that was interrupted."""
+    """What an interrupted node had written and used; the usage is also part of the summary's."""
 
     node: str
     attempt: PositiveInt
-    output: TextRef
+    output: TextRef = TextRef()
+    usage: tuple[ModelUsage, ...] = ()
 
 
 class Summary(_Frozen):

@@ -278,6 +278,15 @@ def _stop(state: ExecutionState, event: ev.StopRequested, recorded: ev.Recorded)
     return state.stop.model_copy(update={"force": state.stop.force or event.force})
 
 
+def _with_partials(state: ExecutionState, partials: tuple[ev.Partial, ...]) -> ExecutionState:
+    """Each interrupted node shows what it had used."""
+    nodes = dict(state.nodes)
+    for partial in partials:
+        if partial.node in nodes:
+            nodes[partial.node] = replace(nodes[partial.node], usage=partial.usage)
+    return replace(state, nodes=nodes, partials=partials)
+
+
 def _ended(state: ExecutionState, event: ev.TerminalEvent, recorded: ev.Recorded) -> ExecutionState:
     ended = replace(
         _interrupt(state),
@@ -291,8 +300,8 @@ def _ended(state: ExecutionState, event: ev.TerminalEvent, recorded: ev.Recorded
         case ev.ExecutionCompleted():
             return replace(ended, output=event.output)
         case ev.ExecutionStopped():
-            return replace(ended, stop=event.stop, partials=event.partials)
+            return replace(_with_partials(ended, event.partials), stop=event.stop)
         case ev.ExecutionFailed():
-            return replace(ended, error=event.error, partials=event.partials)
+            return replace(_with_partials(ended, event.partials), error=event.error)
         case _:
             assert_never(event)

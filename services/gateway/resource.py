@@ -125,7 +125,7 @@ def _node_tokens(task: object, state: NodeState | None) -> Tokens:
     """Of a call that has not finished nothing is in the log, which is not the same as zero."""
     if state is None or not isinstance(task, GenerateTask):
         return Tokens()
-    if state.status is NodeStatus.COMPLETED:
+    if state.status is NodeStatus.COMPLETED or state.usage:
         return total_tokens(part.tokens for part in state.usage)
     return Tokens(certainty=Certainty.UNKNOWN)
 
