@@ -177,7 +177,8 @@ class ExecutionLog:
         try:
             yield follower
         finally:
-            await subscription.unsubscribe()
+            if not self._nc.is_closed:
+                await subscription.unsubscribe()
 
 
 class Follower:

@@ -75,10 +75,19 @@ def show(
 def validate(
     file: FileArgument, home: HomeOption = HOME, as_json: JsonOption = False, as_admin: AdminOption = False
 ) -> None:
-    """Check a definition without storing it; says which node and field is wrong."""
+    """Check a definition without storing it; says which fields are wrong, and exits with 1 then."""
     with open_client(home, as_admin=as_admin) as client:
         answer = client.post("/v1/engines/validate", _read(file))
-    print_json(answer) if as_json else print(f"{file} is a valid engine.")
+    if as_json:
+        print_json(answer)
+    elif answer["valid"]:
+        print(f"{file} is a valid engine.")
+    else:
+        print(f"{file} is not a valid engine:", file=sys.stderr)
+        for error in answer["errors"]:
+            print(f"  {error['field']}: {error['detail']}", file=sys.stderr)
+    if not answer["valid"]:
+        raise typer.Exit(1)
 
 
 @app.command()

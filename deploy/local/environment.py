@@ -19,6 +19,8 @@ _NOT_INHERITED = {
     "NATS_URL",
     "DATABASE_URL",
 }
+# All that a server needs which is no part of Lekhika; the caller's secrets are none of its business.
+_FOR_SERVERS = ("PATH", "HOME", "LANG", "LC_ALL", "LC_CTYPE", "TZ", "TMPDIR", "LD_LIBRARY_PATH")
 PROJECT = Path(__file__).resolve().parents[2]
 
 
@@ -53,6 +55,11 @@ def inherited(caller: Mapping[str, str]) -> dict[str, str]:
     kept["PYTHONPATH"] = ":".join(part for part in (str(PROJECT), kept.get("PYTHONPATH")) if part)
     kept["PYTHONUNBUFFERED"] = "1"
     return kept
+
+
+def for_servers(caller: Mapping[str, str]) -> dict[str, str]:
+    """What NATS and PostgreSQL find in their environment."""
+    return {name: caller[name] for name in _FOR_SERVERS if name in caller}
 
 
 def service_variables(

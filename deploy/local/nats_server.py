@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import secrets
 import shutil
 import signal
@@ -13,6 +14,7 @@ from pathlib import Path
 
 import httpx
 
+from deploy.local.environment import for_servers
 from deploy.local.polling import poll_until
 from deploy.local.processes import Launch, StackError, free_port, port_is_free, spawn, stop, tail
 
@@ -93,7 +95,8 @@ class NatsServer:
                 password=json.dumps(self._password),
             )
         )
-        return Launch(argv=[find_binary(), "-c", str(config)], log=self.log)
+        argv = [find_binary(), "-c", str(config)]
+        return Launch(argv=argv, log=self.log, env=for_servers(os.environ))
 
     def start(self, *, timeout_seconds: float = 20.0) -> str:
         """Starts the server, waits until JetStream answers, and returns the client URL.

@@ -14,6 +14,7 @@ import psutil
 import psycopg
 from psycopg import sql
 
+from deploy.local.environment import for_servers
 from deploy.local.polling import poll_until
 from deploy.local.processes import (
     Launch,
@@ -131,6 +132,7 @@ class PostgresServer:
             ],
             cwd=self.data,
             log=self.log,
+            env=for_servers(os.environ),
             # An immediate shutdown: the postmaster takes its children with it.
             death_signal=signal.SIGQUIT,
             user=None if user is None else user.uid_gid,

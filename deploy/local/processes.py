@@ -45,8 +45,8 @@ class Launch:
 
     argv: Sequence[str]
     log: Path
+    env: Mapping[str, str]
     stdin: bytes = b""
-    env: Mapping[str, str] | None = None
     cwd: Path | None = None
     death_signal: signal.Signals = signal.SIGKILL
     user: tuple[int, int] | None = None
@@ -68,7 +68,7 @@ def spawn(launch: Launch) -> subprocess.Popen[bytes]:
             stdin=given,
             stdout=log,
             stderr=subprocess.STDOUT,
-            env=None if launch.env is None else dict(launch.env),
+            env=dict(launch.env),
             cwd=launch.cwd,
             process_group=0,
             user=None if uid_gid is None else uid_gid[0],

@@ -45,7 +45,7 @@ class RunView:
         """Takes an event in; returns the nodes whose status it has changed."""
         match event.name:
             case "snapshot":
-                return self._take_execution(event.data.get("execution", event.data))
+                return self._take_execution(event.data)
             case "node":
                 return self._take_node(event.data)
             case "delta":
@@ -76,7 +76,7 @@ class RunView:
         self.error = data.get("error") or self.error
 
     def _take_node(self, data: Mapping[str, Any]) -> list[NodeView]:
-        node = self._node(str(data.get("node") or data["id"]))
+        node = self._node(str(data["id"]))
         before = node.status
         node.kind = data.get("kind") or node.kind
         node.status = data.get("status") or node.status

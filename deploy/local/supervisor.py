@@ -204,10 +204,6 @@ async def _wait(event: asyncio.Event, seconds: float) -> None:
         return
 
 
-async def _never(pid: int) -> Readiness | None:
-    return None
-
-
 def not_started(title: str, what: str, log: Path) -> StackError:
     end = tail(log) or "(nothing was written)"
     return StackError(f"{title} {what}. {log} ends with:\n{end}")

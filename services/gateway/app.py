@@ -25,6 +25,7 @@ from services.gateway.catalogue import Catalogue
 from services.gateway.connection import DroppableConnection
 from services.gateway.idempotency import IdempotencyKeys
 from services.gateway.lanes import Lanes
+from services.gateway.log_room import LogRoom
 from services.gateway.middleware import Observe, SecurityHeaders
 from services.gateway.parts import Parts
 from services.gateway.projector import Projector
@@ -140,6 +141,7 @@ async def compose(settings: GatewaySettings, stop: Stop) -> AsyncIterator[Parts]
         authenticator=Authenticator(db),
         catalogue=Catalogue(db, nc),
         lanes=Lanes(nc, log, db, settings.now_per_user),
+        room=LogRoom(nc),
         idempotency=IdempotencyKeys(nc),
         bodies=Bodies(artifacts),
         fleet=workers.Fleet(),
@@ -155,6 +157,7 @@ async def compose(settings: GatewaySettings, stop: Stop) -> AsyncIterator[Parts]
             _heard(nc, CHANGED_KEYS, parts.authenticator.hear),
             parts.catalogue,
             parts.lanes.running(),
+            parts.room.running(),
             _projecting(parts, stop),
         ):
             yield parts

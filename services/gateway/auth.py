@@ -2,7 +2,6 @@
 
 import hashlib
 import re
-import time
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Annotated
@@ -15,16 +14,15 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 
 from services.gateway.parts import Parts, get_parts
 from services.gateway.problems import Problem
+from services.gateway.remembered import Ages, Remembered
 from shared.db import Role, transaction
-from shared.errors import Unavailable
 from shared.tables import api_keys, users
 
 CHANGED_KEYS = "changed.keys"
-"""Core NATS subject on which a revocation is broadcast: the key's id, or nothing for all keys."""
-FRESH_SECONDS = 15.0
-"""A remembered key is asked for again after this."""
-STALE_SECONDS = 3600.0
-"""While Postgres does not answer, a remembered key is good for this long."""
+"""Core NATS subject for whoever revokes a key: its id, or nothing for all keys. No route revokes yet."""
+AGES = Ages(fresh=15.0, soon=60.0, stale=3600.0)
+"""A revocation that is broadcast counts at once. If its broadcast was missed, the key still ends: at the first use after a minute,
+or a moment after its first use after 15 s; while Postgres does not answer, after an hour."""
 REMEMBERED = 20_000
 
 _KEY = re.compile(r"lk_[A-Za-z0-9_-]{16,200}")
@@ -48,19 +46,17 @@ class Principal:
 
 
 @dataclass(frozen=True, slots=True)
-class _Remembered:
+class _Key:
     principal: Principal
     expires_at: datetime | None
-    asked_at: float
 
 
 class Authenticator:
-    """Finds principals by key. Not knowing a key is never remembered: it may be created the next moment."""
+    """Finds principals by key, from memory where it can. Keys are remembered by their digest."""
 
     def __init__(self, db: AsyncEngine) -> None:
         self._db = db
-        self._known: dict[bytes, _Remembered] = {}
-        self._revocations = 0
+        self._keys: Remembered[bytes, _Key] = Remembered(self._find, AGES, most=REMEMBERED)
 
     async def principal(self, key: str) -> Principal | None:
         """None for a key that is malformed, unknown, revoked or expired.
@@ -69,34 +65,12 @@ class Authenticator:
         """
         if _KEY.fullmatch(key) is None:
             return None
-        digest = hashlib.sha256(key.encode()).digest()
-        known = self._known.get(digest)
-        if known is None or time.monotonic() - known.asked_at > FRESH_SECONDS:
-            known = await self._ask(digest, known)
+        known = await self._keys.get(hashlib.sha256(key.encode()).digest())
         if known is None or (known.expires_at is not None and known.expires_at <= datetime.now(UTC)):
             return None
         return known.principal
 
-    async def _ask(self, digest: bytes, known: _Remembered | None) -> _Remembered | None:
-        revocations = self._revocations
-        try:
-            found = await self._find(digest)
-        except Unavailable:
-            still_good = (
-                digest in self._known and known and time.monotonic() - known.asked_at <= STALE_SECONDS
-            )
-            if still_good:
-                return known
-            raise
-        if found is None:
-            self._known.pop(digest, None)
-        elif revocations == self._revocations:  # else the answer may be older than the revocation
-            if len(self._known) >= REMEMBERED:
-                self._known.pop(next(iter(self._known)))
-            self._known[digest] = found
-        return found
-
-    async def _find(self, digest: bytes) -> _Remembered | None:
+    async def _find(self, digest: bytes) -> _Key | None:
         query = (
             select(
                 *(api_keys.c[name] for name in ("id", "user_id", "scopes", "expires_at")),
@@ -119,13 +93,12 @@ class Authenticator:
             email=row.email,
             name=row.display_name,
         )
-        return _Remembered(principal, row.expires_at, time.monotonic())
+        return _Key(principal, row.expires_at)
 
     async def hear(self, msg: Msg) -> None:
         """A broadcast on `changed.keys`: what is remembered of that key is forgotten at once."""
         key_id = msg.data.decode(errors="replace")
-        self._revocations += 1
-        self._known = {d: k for d, k in self._known.items() if key_id and k.principal.key_id != key_id}
+        self._keys.forget(lambda _, known: not key_id or known.principal.key_id == key_id)
 
 
 async def require_user(

@@ -3,7 +3,6 @@
 import logging
 import re
 import time
-from collections import OrderedDict
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -19,17 +18,16 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 from services.gateway import engine_store
 from services.gateway.engine_store import EngineRow, ModelRow
 from services.gateway.problems import Problem
-from shared.errors import Unavailable
+from services.gateway.remembered import Ages, Remembered
 from shared.usage import Tier
 from shared.workflow import ENGINE_ID_PATTERN, Engine
 
 CHANGED_ENGINES = "changed.engines"
 """Core NATS subject: the id of an engine that was changed, or nothing for all."""
 CHANGED_MODELS = "changed.models"
-FRESH_SECONDS = 30.0
-"""What is remembered is asked for again after this, in case a broadcast was lost."""
-STALE_SECONDS = 3600.0
-"""While Postgres does not answer, what is remembered is good for this long."""
+"""Core NATS subject: for whoever changes the models. No route does yet."""
+AGES = Ages(fresh=30.0, soon=60.0, stale=3600.0)
+"""What is remembered is asked for again, in case a broadcast was lost."""
 REMEMBERED = 5_000
 
 _ENGINE_ID = re.compile(ENGINE_ID_PATTERN)
@@ -79,10 +77,10 @@ class Catalogue:
     def __init__(self, db: AsyncEngine, nc: Client, clock: Callable[[], float] = time.monotonic) -> None:
         self._db = db
         self._nc = nc
-        self._clock = clock
-        self._engines: OrderedDict[tuple[str, str], tuple[float, StoredEngine]] = OrderedDict()
-        self._models: tuple[float, Models] | None = None
-        self._changes = 0
+        self._engines: Remembered[tuple[str, str], StoredEngine] = Remembered(
+            self._find, AGES, most=REMEMBERED, clock=clock
+        )
+        self._models: Remembered[None, Models] = Remembered(self._find_models, AGES, most=1, clock=clock)
         self._subscriptions: list[Subscription] = []
 
     async def __aenter__(self) -> "Catalogue":
@@ -108,43 +106,18 @@ class Catalogue:
         """
         if not is_engine_id(engine_id):
             return None
-        key = (user_id, engine_id)
-        known = self._engines.get(key)
-        if known is not None and self._clock() - known[0] <= FRESH_SECONDS:
-            return known[1]
-        changes = self._changes
-        try:
-            rows = await engine_store.visible(self._db, user_id, engine_id)
-        except Unavailable:
-            if known is not None and key in self._engines and self._clock() - known[0] <= STALE_SECONDS:
-                return known[1]
-            raise
-        if not rows:
-            self._engines.pop(key, None)
-            return None
-        found = _read(rows[0])
-        if changes == self._changes:  # else what was read may be older than the change
-            self._engines[key] = (self._clock(), found)
-            self._engines.move_to_end(key)
-            if len(self._engines) > REMEMBERED:
-                self._engines.popitem(last=False)
-        return found
+        return await self._engines.get((user_id, engine_id))
+
+    async def _find(self, key: tuple[str, str]) -> StoredEngine | None:
+        rows = await engine_store.visible(self._db, *key)
+        return _read(rows[0]) if rows else None
 
     async def models(self) -> Models:
         """Raises: Unavailable, when they are not in memory and Postgres does not answer."""
-        known = self._models
-        if known is not None and self._clock() - known[0] <= FRESH_SECONDS:
-            return known[1]
-        changes = self._changes
-        try:
-            found = Models(tuple(await engine_store.models(self._db)))
-        except Unavailable:
-            if known is not None and self._clock() - known[0] <= STALE_SECONDS:
-                return known[1]
-            raise
-        if changes == self._changes:
-            self._models = (self._clock(), found)
-        return found
+        return await self._models.get(None) or Models()
+
+    async def _find_models(self, _: None) -> Models:
+        return Models(tuple(await engine_store.models(self._db)))
 
     async def tiers(self, names: Iterable[str]) -> Mapping[str, Tier]:
         """The tier of each of these models. Raises: Unavailable."""
@@ -162,20 +135,17 @@ class Catalogue:
             await self._nc.publish(CHANGED_ENGINES, engine_id.encode())
         except NatsError as error:
             _log.warning(
-                "change of an engine not broadcast: %s; others see it within %.0f s", error, FRESH_SECONDS
+                "change of an engine not broadcast: %s; others see it within %.0f s", error, AGES.soon
             )
 
     async def _hear_engines(self, msg: Msg) -> None:
         self._forget(msg.data.decode(errors="replace"))
 
     async def _hear_models(self, _: Msg) -> None:
-        self._changes += 1
-        self._models = None
+        self._models.forget(lambda _, __: True)
 
     def _forget(self, engine_id: str) -> None:
-        self._changes += 1
-        for key in [key for key in self._engines if not engine_id or key[1] == engine_id]:
-            del self._engines[key]
+        self._engines.forget(lambda key, _: not engine_id or key[1] == engine_id)
 
 
 def _read(row: EngineRow) -> StoredEngine:

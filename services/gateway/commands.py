@@ -115,6 +115,7 @@ async def _request(
     body: ev.RequestBody,
     execution_id: str,
 ) -> Answer:
+    parts.room.require()
     tiers = await parts.catalogue.tiers(models_used(body.workflow))
     headers = telemetry.inject({})
     stored_body = await parts.artifacts.put_body(execution_id, body)

@@ -6,7 +6,7 @@ from datetime import datetime
 from typing import Any
 
 from sqlalchemy import bindparam, text
-from sqlalchemy.dialects.postgresql import JSONB
+from sqlalchemy.dialects.postgresql import JSON
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from shared.db import Role, transaction
@@ -16,7 +16,7 @@ from shared.workflow import Engine
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EngineRow:
-    """One engine as it is stored; `definition` is JSON as its author wrote it."""
+    """One engine as it is stored; `definition` is JSON as its author wrote it, with its order of keys."""
 
     owner_id: str
     id: str
@@ -61,9 +61,9 @@ ON CONFLICT (owner_id, id) DO UPDATE SET
     shared = excluded.shared,
     version = engines.version + 1,
     updated_at = now()
-WHERE engines.definition IS DISTINCT FROM excluded.definition OR engines.shared <> excluded.shared
+WHERE engines.definition::text <> excluded.definition::text OR engines.shared <> excluded.shared
 RETURNING version, updated_at
-""").bindparams(bindparam("definition", type_=JSONB))
+""").bindparams(bindparam("definition", type_=JSON))
 
 _FOUND = text("SELECT version, updated_at FROM engines WHERE owner_id = CAST(:owner_id AS uuid) AND id = :id")
 _DELETE = text("DELETE FROM engines WHERE owner_id = CAST(:user_id AS uuid) AND id = :id")
@@ -89,7 +89,9 @@ async def models(db: AsyncEngine) -> Sequence[ModelRow]:
 
 
 async def put(connection: AsyncConnection, owner_id: str, engine: Engine, *, shared: bool = False) -> Stored:
-    """Creates or replaces. The version grows with every change; the same definition again changes nothing."""
+    """Creates or replaces. The version grows with every change, also of the order of keys; the same definition again
+    changes nothing: it is always written the same way.
+    """
     values = {
         "owner_id": owner_id,
         "id": engine.id,

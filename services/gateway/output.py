@@ -1,16 +1,19 @@
 """The text that an execution gave, final or as far as it came, in the form that the caller accepts."""
 
+import asyncio
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass
 from typing import Any
 
 from services.gateway.parts import Parts
 from services.gateway.problems import Problem
 from services.gateway.resource import nodes_of
+from shared.dependencies import dependencies
 from shared.execution import ExecutionState, Status
 from shared.lost import running_texts
-from shared.workflow import ForEachNode, Workflow, parent_of
+from shared.templates import TemplateProblem
+from shared.workflow import ForEachNode, GenerateTask, Node, Workflow, parent_of
 
 PLAIN, MARKDOWN, JSON = "text/plain", "text/markdown", "application/json"
 BETWEEN = "\n\n"
@@ -53,7 +56,7 @@ def _wishes(accept: str) -> list[tuple[str, float]]:
 
 
 async def output_of(parts: Parts, state: ExecutionState) -> Output:
-    """Raises: Permanent, when a text is gone; Unavailable."""
+    """Raises: ArtifactGone; UnknownEvent; Unavailable."""
     workflow = (await parts.bodies.of(state.body)).workflow
     texts = await _texts(parts, state)
     node_id = state.output or workflow.output
@@ -63,9 +66,50 @@ async def output_of(parts: Parts, state: ExecutionState) -> Output:
         node = state.nodes.get(node_id)
         structured = node is not None and node.structured and not partial
         return Output(text=of_node, node=node_id, partial=partial, structured=structured)
-    order = [key for key, _, _ in nodes_of(state, workflow.nodes)]
-    everything = BETWEEN.join(texts[key] for key in order if texts.get(key))
-    return Output(text=everything, node=None, partial=True, structured=False)
+    # beside the event loop: the templates of large workflows take a while to be read
+    keys = await asyncio.to_thread(nearest, workflow, state, texts, parent_of(node_id))
+    text = BETWEEN.join(texts[key] for key in keys)
+    return Output(text=text, node=keys[0] if len(keys) == 1 else None, partial=True, structured=False)
+
+
+def nearest(
+    workflow: Workflow, state: ExecutionState, texts: Mapping[str, str], output: str
+) -> Sequence[str]:
+    """Ids of the nodes whose texts stand for the output that was not begun, in the order of the workflow.
+
+    Of the nodes that the output is made of, those fewest steps before it that have a plain text; without any, all
+    that do; without any of these, those with JSON.
+    """
+    plain: dict[str, list[str]] = {}
+    raw: list[str] = []
+    for key, node, _ in nodes_of(state, workflow.nodes):
+        if not texts.get(key):
+            continue
+        if _structured(node):
+            raw.append(key)
+        elif not isinstance(node, ForEachNode) or key != node.id:
+            plain.setdefault(node.id, []).append(key)
+    level = next((level for level in _steps_before(workflow, output) if level & plain.keys()), None)
+    found = [key for node_id, keys in plain.items() if level is None or node_id in level for key in keys]
+    return found or raw
+
+
+def _structured(node: Node) -> bool:
+    task = node.node if isinstance(node, ForEachNode) else node
+    return isinstance(task, GenerateTask) and task.output_schema is not None
+
+
+def _steps_before(workflow: Workflow, output: str) -> Iterator[Set[str]]:
+    """The nodes that it directly needs, then those that these need, and so on, each once."""
+    try:
+        needs = dependencies(workflow)
+    except TemplateProblem:  # another release has checked it
+        return
+    seen: Set[str] = {output}
+    level: Set[str] = seen
+    while level := frozenset().union(*(needs.get(key, frozenset()) for key in level)) - seen:
+        seen |= level
+        yield level
 
 
 def _of_node(workflow: Workflow, state: ExecutionState, texts: Mapping[str, str], node_id: str) -> str:

@@ -19,6 +19,7 @@ if TYPE_CHECKING:  # they use Parts themselves
     from services.gateway.auth import Authenticator
     from services.gateway.catalogue import Catalogue
     from services.gateway.lanes import Lanes
+    from services.gateway.log_room import LogRoom
     from services.gateway.workers import Fleet
 
 
@@ -33,6 +34,7 @@ class Parts:
     authenticator: "Authenticator"
     catalogue: "Catalogue"
     lanes: "Lanes"
+    room: "LogRoom"
     idempotency: IdempotencyKeys
     bodies: Bodies
     fleet: "Fleet"

@@ -3,6 +3,7 @@
 Raise `Problem` from a route; every other error that can leave one is turned into a problem here, never with internals.
 """
 
+import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
@@ -10,12 +11,16 @@ from typing import Any
 import orjson
 from fastapi import FastAPI, Request, Response
 from fastapi.exceptions import RequestValidationError
+from nats.errors import Error as NatsError
 from starlette.exceptions import HTTPException
 
-from shared.errors import LekhikaError, LogFull, Unavailable
+from shared.artifacts import ArtifactGone
+from shared.errors import LekhikaError, LogFull, Permanent, Unavailable, UnknownEvent
 
 MEDIA_TYPE = "application/problem+json"
 RETRY_SECONDS = 2
+
+_log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,6 +94,8 @@ def install(app: FastAPI) -> None:
     app.add_exception_handler(HTTPException, _framework)
     app.add_exception_handler(LogFull, _log_full)
     app.add_exception_handler(Unavailable, _unavailable)
+    app.add_exception_handler(Permanent, _permanent)
+    app.add_exception_handler(NatsError, _nats)
 
 
 async def _problem(_: Request, error: Exception) -> Response:
@@ -111,6 +118,29 @@ async def _log_full(_: Request, __: Exception) -> Response:
 
 async def _unavailable(_: Request, __: Exception) -> Response:
     return unavailable("A server that this needs does not answer. Trying again does no harm.").response()
+
+
+async def _nats(request: Request, error: Exception) -> Response:
+    """What the client library raises where no reader of ours stands between: the connection is closing or away."""
+    _log.warning("%s failed: %s: %s", request.url.path, type(error).__name__, error)
+    return await _unavailable(request, error)
+
+
+async def _permanent(request: Request, error: Exception) -> Response:
+    """Trying the same again is no use, or not soon; somebody who runs this should know."""
+    _log.error("%s %s can not be done: %s", request.method, request.url.path, error)
+    match error:
+        case ArtifactGone():
+            detail = "A part of this execution is not stored any more, or is damaged."
+            return Problem(410, "artifact_gone", "A part is gone", detail).response()
+        case UnknownEvent():
+            detail = "The history of this execution was written by another release and can not be read by this one."
+            headers = {"Retry-After": "60"}  # a rollout may be under way
+            return Problem(
+                503, "history_unreadable", "The history can not be read", detail, headers=headers
+            ).response()
+        case _:
+            return Problem(422, "not_possible", "This can not be done", "It would fail again.").response()
 
 
 _FRAMEWORK = {

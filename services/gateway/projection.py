@@ -16,6 +16,9 @@ from shared.usage import Certainty, Kind, Tokens, total_tokens
 NODE_TYPES = frozenset({"node_started", "node_completed"})
 """Events that no row shows: they need not even be decoded."""
 
+TITLE = 120
+"""Characters of a title at most."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Row:
@@ -29,6 +32,8 @@ class Row:
     status: Status
     kind: str
     lane: str | None
+    title: str | None = None
+    """What it is about, if the request says so itself."""
     created_at: datetime
     started_at: datetime | None = None
     ended_at: datetime | None = None
@@ -131,9 +136,19 @@ def _requested(recorded: ev.Recorded, event: ev.ExecutionRequested) -> Row:
         status=Status.QUEUED,
         kind=event.kind.value,
         lane=event.lane,
+        title=_title(event.body),
         created_at=recorded.time,
         last_seq=recorded.seq,
     )
+
+
+def _title(body: ev.RequestBody | ev.ArtifactRef) -> str | None:
+    """The longest text among the inputs, on one line and cut. A body that lies elsewhere is not fetched for it."""
+    if isinstance(body, ev.ArtifactRef):
+        return None
+    texts = [value for value in body.input.values() if isinstance(value, str)]
+    line = " ".join(max(texts, key=len, default="").split())
+    return line[:TITLE] or None
 
 
 def _started(row: Row, event: ev.ExecutionStarted, time: datetime) -> Row:

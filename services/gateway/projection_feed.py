@@ -32,6 +32,8 @@ WAIT_SECONDS = 1.0
 """How long a fetch waits for its first event; it returns at once with it and what else is there."""
 READ_BYTES = 8 * 1024 * 1024
 """Of one batch read from the log."""
+_MISSING = frozenset({10014, 10059})
+"""Error codes: there is no such consumer, no such stream. Any other passes, such as an election."""
 
 Take = Callable[[list[Msg]], Awaitable[None]]
 
@@ -95,10 +97,11 @@ async def log_end(nc: Client) -> int:
 
 
 async def require_consumer(nc: Client) -> None:
-    """Raises: Permanent, when the topology was not created: the client would make a consumer of its own."""
+    """Raises: Permanent, when the topology was not created: the client would make a consumer of its own; Unavailable."""
     answer = await api(nc, f"CONSUMER.INFO.{EXECUTIONS}.{PROJECTION_CONSUMER}", {})
     if "error" in answer:
-        raise Permanent(f"the consumer {PROJECTION_CONSUMER}: {answer['error'].get('description')}")
+        fault = f"the consumer {PROJECTION_CONSUMER}: {answer['error'].get('description')}"
+        raise (Permanent if answer["error"].get("err_code") in _MISSING else Unavailable)(fault)
 
 
 class PromptSubscription(JetStreamContext.PullSubscription):

@@ -83,7 +83,7 @@ def _ledger_usage(row: Row[Any]) -> ModelUsage:
 
 
 async def present(parts: Parts, state: ExecutionState) -> dict[str, Any]:
-    """The execution as JSON. Raises: Permanent, when its artifacts are gone; Unavailable."""
+    """The execution as JSON. Raises: ArtifactGone; UnknownEvent; Unavailable."""
     return execution_json(state, await parts.bodies.of(state.body), retention(parts))
 
 
@@ -143,7 +143,7 @@ def _after(cursor: str) -> tuple[datetime, str]:
 
 
 def _row_json(row: Row[Any], parts: Parts) -> dict[str, Any]:
-    """As `execution_json`, without input, limits and nodes, which lists do not have."""
+    """As `execution_json`, without input, limits and nodes, which lists do not have, and with a title."""
     ended = row.ended_at
     counts = {kind: getattr(row, f"{kind}_tokens") for kind in _KINDS}
     total = counts["input"] + counts["output"] + counts["thoughts"] + counts["tool"]
@@ -151,6 +151,7 @@ def _row_json(row: Row[Any], parts: Parts) -> dict[str, Any]:
         "id": row.id,
         "user_id": row.user_id,
         "engine": {"id": row.engine_id, "name": row.engine_name, "version": row.engine_version},
+        "title": row.title,
         "status": row.status,
         "kind": row.kind,
         "tokens": {**counts, "total": total, "certainty": row.certainty},

@@ -14,7 +14,7 @@ class Bodies:
         self._known: OrderedDict[str, RequestBody] = OrderedDict()
 
     async def of(self, body: RequestBody | ArtifactRef) -> RequestBody:
-        """Raises: Permanent, when the artifact is gone or damaged."""
+        """Raises: ArtifactGone; UnknownEvent; Unavailable."""
         if isinstance(body, RequestBody):
             return body
         known = self._known.get(body.sha256)

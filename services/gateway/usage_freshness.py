@@ -47,10 +47,12 @@ class Freshness:
             return self._found
 
     async def _ask(self) -> Fresh:
-        now = datetime.now(UTC)
+        asked_at = datetime.now(UTC)
         info = await api(self._nc, f"CONSUMER.INFO.{EXECUTIONS}.{ANALYTICS_CONSUMER}", {}, _PATIENCE)
         if "error" in info:
             raise Unavailable(f"the consumer {ANALYTICS_CONSUMER}: {info['error'].get('description')}")
+        # Ends have the server's times, so this must be its time too: clocks differ.
+        now = parse_time(info["ts"]) if "ts" in info else asked_at
         if info["num_pending"] + info["num_ack_pending"] == 0:
             return Fresh(now, 0.0)
         oldest = await self._oldest_after(int(info["ack_floor"]["stream_seq"]))

@@ -23,6 +23,7 @@ from shared.log_shipping import LogShipper
 from shared.logs import LineMaker
 from shared.nats import OnClosed, connect, end_process
 from shared.service import Stop
+from shared.tasks import cancel_and_wait
 
 SERVICE = "janitor"
 
@@ -77,7 +78,7 @@ async def main(settings: JanitorSettings, stop: Stop, maker: LineMaker) -> None:
         async with heartbeat, leadership, health, asyncio.TaskGroup() as group:
             working = group.create_task(rounds.run(), name="rounds")
             await stop.wait()
-            working.cancel()
+            await cancel_and_wait(working)
 
 
 def _ready(parts: Parts, rounds: Rounds, leadership: Leadership) -> Callable[[], tuple[bool, str]]:

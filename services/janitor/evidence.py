@@ -9,10 +9,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from services.janitor.policy import Action
+from shared.subjects import HEARTBEAT_TTL_SECONDS
 
 BETWEEN_SECONDS = 5.0
-UNBROKEN_SECONDS = 12.0
-"""The TTL of a heartbeat and two seconds more: by then, whoever lives has been heard again."""
+UNBROKEN_SECONDS = HEARTBEAT_TTL_SECONDS + 2.0
+"""By then, whoever lives has been heard again."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -16,11 +16,10 @@ import nats.errors
 import nats.js.errors
 from nats.aio.client import Client
 
-from services.janitor import stream
 from shared import subjects
 from shared.errors import Permanent, Unavailable
 from shared.jetstream import NOT_FOUND, api
-from shared.messages import GUARD
+from shared.messages import GUARD, stored_content
 from shared.tasks import cancel_and_wait, spawn
 
 KEY = "janitor"
@@ -123,5 +122,5 @@ class Leadership:
         return int(message["seq"]) if self._is_free(message) else None
 
     def _is_free(self, message: Mapping[str, Any]) -> bool:
-        headers, data = stream.content(message)
+        headers, data = stored_content(message)
         return MARKER in headers or OPERATION in headers or data == self._instance

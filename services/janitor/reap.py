@@ -30,8 +30,9 @@ from shared.logs import get_logger
 from shared.lost import open_calls
 
 BY = "system:janitor"
-AT_MOST = 5_000
-"""Open executions looked at in one round."""
+PAGE = 1_000
+"""Open executions asked for at once."""
+_FIRST_ID = "00000000-0000-0000-0000-000000000000"
 
 _log = get_logger(__name__)
 
@@ -72,15 +73,30 @@ class Reaper:
 
     async def judge(self, facts: Facts) -> AsyncIterator[Doubt]:
         """Every open execution that may need somebody. Raises: Unavailable."""
-        now, carried = facts.marks.now, facts.carried
+        now = facts.marks.now
         self._in_time_until = {key: until for key, until in self._in_time_until.items() if until > now}
-        long_ago = now - self._limits.overdue_grace - timedelta(seconds=1)
-        found = await rows.in_doubt(
-            self._db, lanes=facts.marks.lanes, carried=carried, long_ago=long_ago, count=AT_MOST
-        )
-        for execution_id in found:
+        carried = facts.carried
+        async for execution_id in self._in_doubt(facts, carried):
             if execution_id not in carried or execution_id not in self._in_time_until:
                 yield await self._judge(execution_id, facts)
+
+    async def _in_doubt(self, facts: Facts, carried: frozenset[str]) -> AsyncIterator[str]:
+        long_ago = facts.marks.now - self._limits.overdue_grace - timedelta(seconds=1)
+        after = _FIRST_ID
+        while True:
+            page = await rows.in_doubt(
+                self._db,
+                lanes=facts.marks.lanes,
+                carried=carried,
+                long_ago=long_ago,
+                after=after,
+                count=PAGE,
+            )
+            for execution_id in page:
+                yield execution_id
+            if len(page) < PAGE:
+                return
+            after = page[-1]
 
     async def _judge(self, execution_id: str, facts: Facts) -> Doubt:
         try:
@@ -94,12 +110,19 @@ class Reaper:
 
     async def round(self, facts: Facts) -> int:
         """Acts where the evidence suffices; returns on how many. Raises: Unavailable."""
-        doubts = [doubt async for doubt in self.judge(facts) if doubt.decision.action is not Action.NOTHING]
-        suspects = {doubt.id: doubt.suspicion() for doubt in doubts}
+        # Histories are not kept meanwhile: there may be many, and long ones.
+        suspects = {
+            doubt.id: doubt.suspicion()
+            async for doubt in self.judge(facts)
+            if doubt.decision.action is not Action.NOTHING
+        }
         self._sightings, proven = look(self._sightings, suspects, self._clock(), self._unbroken_since())
         acted = 0
-        for doubt in doubts:
-            if doubt.id in proven and self._may_act() and self._unbroken_since() is not None:
+        for execution_id in sorted(proven):
+            if not self._may_act() or self._unbroken_since() is None:
+                break
+            doubt = await self._judge(execution_id, facts)
+            if doubt.decision.action is not Action.NOTHING and doubt.suspicion() == suspects[execution_id]:
                 acted += await self._act(doubt, facts)
         return acted
 

@@ -26,7 +26,7 @@ _KEPT = text("SELECT kept FROM executions WHERE id = CAST(:id AS uuid)")
 _OPEN = text("""
     SELECT e.id::text FROM executions e
     LEFT JOIN unnest(CAST(:lanes AS text[]), CAST(:floors AS bigint[])) AS f(lane, seq) ON f.lane = e.lane
-    WHERE e.ended_at IS NULL
+    WHERE e.ended_at IS NULL AND e.id > CAST(:after AS uuid)
       AND CASE e.status
           WHEN 'stopping' THEN true
           WHEN 'running' THEN e.id <> ALL(CAST(:carried AS uuid[])) OR e.started_at < :long_ago
@@ -81,14 +81,21 @@ async def kept(db: AsyncEngine, execution_id: str) -> bool:
 
 
 async def in_doubt(
-    db: AsyncEngine, *, lanes: Mapping[str, int], carried: Iterable[str], long_ago: datetime, count: int
+    db: AsyncEngine,
+    *,
+    lanes: Mapping[str, int],
+    carried: Iterable[str],
+    long_ago: datetime,
+    after: str,
+    count: int,
 ) -> Sequence[str]:
-    """Ids of open executions that somebody may have to act on. Raises: Unavailable."""
+    """Ids of open executions that somebody may have to act on, in pages, in order. Raises: Unavailable."""
     values = {
         "lanes": list(lanes),
         "floors": list(lanes.values()),
         "carried": list(carried),
         "long_ago": long_ago,
+        "after": after,
         "count": count,
     }
     async with transaction(db) as connection:

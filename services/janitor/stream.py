@@ -1,6 +1,5 @@
 """Requests to JetStream that only the janitor makes: marks of consumers, single messages, exact deletes."""
 
-import base64
 from collections.abc import Mapping
 from typing import Any
 
@@ -50,10 +49,3 @@ async def delete(nc: Client, seq: int) -> None:
     if error.get("err_code") == _DELETE_FAILED and error.get("description") in _GONE:
         return
     raise Unavailable(f"message {seq} could not be deleted: {error.get('description')}")
-
-
-def content(message: Mapping[str, Any]) -> tuple[dict[str, str], bytes]:
-    """Headers and data of a message as the stream's own message get answers it."""
-    raw = base64.b64decode(message.get("hdrs", "")).decode()
-    pairs = (line.partition(":") for line in raw.split("\r\n")[1:] if ":" in line)
-    return {key.strip(): value.strip() for key, _, value in pairs}, base64.b64decode(message.get("data", ""))

@@ -384,3 +384,12 @@ def test_other_logins_can_not_take_the_gateway_s_roles(server: PostgresServer) -
             connection.execute(sql.SQL("SET SESSION AUTHORIZATION {}").format(sql.Identifier(login)))
             with pytest.raises(psycopg.errors.InsufficientPrivilege):
                 connection.execute("SET ROLE lekhika_admin")
+
+
+async def test_the_server_asks_whether_its_client_is_alive(gateway: AsyncEngine) -> None:
+    async with transaction(gateway) as connection:
+        found = [
+            (await connection.execute(text(f"SHOW tcp_keepalives_{name}"))).scalar_one()
+            for name in ("idle", "interval", "count")
+        ]
+    assert found == ["30", "5", "3"]

@@ -176,7 +176,7 @@ def test_a_seed_that_is_refused_says_why_and_shows_no_key(
 def test_all_models_of_the_samples_are_known(seeded: PostgresServer):
     used = rows(
         seeded,
-        "SELECT DISTINCT jsonb_path_query(definition, '$.**.model') #>> '{}' FROM engines WHERE shared",
+        "SELECT DISTINCT jsonb_path_query(definition::jsonb, '$.**.model') #>> '{}' FROM engines WHERE shared",
     )
     known = rows(seeded, "SELECT name FROM models WHERE retired_at IS NULL")
     assert used
@@ -204,6 +204,16 @@ async def test_put_creates_replaces_and_leaves_alone(gateway: Gateway):
     changed = await gateway.call("PUT", "/v1/engines/mine", {**MINE, "name": "Ours"})
     assert (changed.status_code, changed.json()["version"]) == (200, 2)
     assert (await gateway.call("GET", "/v1/engines/mine")).json() == changed.json()
+
+
+async def test_inputs_keep_the_order_that_their_author_gave_them(gateway: Gateway):
+    inputs: dict[str, dict[str, str]] = {name: {} for name in ("topic", "a", "title_of_it", "b")}
+    created = await gateway.call("PUT", "/v1/engines/mine", {**MINE, "inputs": inputs})
+    got = await gateway.call("GET", "/v1/engines/mine")
+    assert list(created.json()["inputs"]) == list(got.json()["inputs"]) == list(inputs)
+    inputs["topic"] = inputs.pop("topic")
+    moved = await gateway.call("PUT", "/v1/engines/mine", {**MINE, "inputs": inputs})
+    assert (moved.json()["version"], list(moved.json()["inputs"])[-1]) == (2, "topic")
 
 
 async def test_changes_at_the_same_moment_each_get_a_version(gateway: Gateway):

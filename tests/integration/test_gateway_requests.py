@@ -316,8 +316,9 @@ class TestReading:
         user_id = database.people["ada"].user_id
         for number, execution_id in enumerate(ids):
             database.execute(
-                "insert into executions (id, user_id, engine_id, engine_name, engine_version, status, kind, created_at,"
-                " last_seq) values (%s, %s, 'listed', 'Listed', 1, %s, 'none', '2030-01-01T00:00:00Z', 1)",
+                "insert into executions (id, user_id, engine_id, engine_name, engine_version, title, status, kind,"
+                " created_at, last_seq)"
+                " values (%s, %s, 'listed', 'Listed', 1, 'Tea', %s, 'none', '2030-01-01T00:00:00Z', 1)",
                 execution_id,
                 user_id,
                 "queued" if number % 2 else "failed",
@@ -333,7 +334,7 @@ class TestReading:
             cursor = answer.json()["next_cursor"]
         assert seen == sorted(ids, reverse=True)
         only = await ada.get("/v1/executions", params={"engine": "listed", "status": "failed"})
-        assert len(only.json()["items"]) == 3
+        assert [item["title"] for item in only.json()["items"]] == ["Tea"] * 3
 
     @pytest.mark.parametrize(
         "query",

@@ -144,7 +144,8 @@ class TestForce:
         assert (answer.status_code, answer.json()["status"]) == (200, "stopped")
         event = await end(player)
         assert event.stop.force
-        assert [(partial.node, partial.output.text) for partial in event.partials] == [("outline", "Hot tea")]
+        texts = {partial.node: partial.output.text for partial in event.partials}
+        assert texts == {"outline": "Hot tea", "parts/0": ""}
         found = {part.tokens.certainty: part.tokens.output for part in event.summary.usage}
         assert found == {Certainty.ESTIMATED: 2, Certainty.UNKNOWN: 0}
 

@@ -144,8 +144,9 @@ def completed() -> ev.ExecutionCompleted:
 
 async def test_rows_follow_every_event_and_go_when_pruned(world: World) -> None:
     async with world.projecting():
-        one = await world.append(requested())
+        one = await world.append(requested(input={"topic": "Green tea", "pages": 3}))
         await world.caught_up()
+        assert world.ask("SELECT title FROM executions") == [("Green tea",)]
         assert await world.row(one) == ("queued", 0, None, 0, "measured", 1)
         await world.append(*run_of()[1:], execution_id=one, after=1)
         await world.caught_up()

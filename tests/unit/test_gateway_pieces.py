@@ -4,12 +4,14 @@ import pytest
 
 from services.gateway.commands import limits_for
 from services.gateway.idempotency import digest_of, is_key
-from services.gateway.output import media_type
+from services.gateway.output import media_type, nearest
 from services.gateway.problems import Problem
+from services.gateway.projection import project
 from services.gateway.workers import GONE_SECONDS, Fleet
 from shared.deltas import Delta
 from shared.lost import text_of
 from shared.workflow import Limits
+from tests.support.make import folded, history, node_started, requested, started, workflow
 
 
 @pytest.mark.parametrize(
@@ -68,3 +70,60 @@ def test_a_worker_that_disappears_is_shown_as_gone_for_a_while() -> None:
     assert [(worker["id"], worker["state"]) for worker in seen] == [("b", "ready"), ("a", "gone")]
     assert seen[1]["gone_seconds"] == 5.0
     assert [worker["id"] for worker in fleet.look([], GONE_SECONDS + 5.5)] == []
+
+
+def generate(node: str, prompt: str, **more: object) -> dict[str, object]:
+    return {"id": node, "kind": "generate", "model": "m", "prompt": prompt, **more}
+
+
+BOOK = {
+    "nodes": [
+        generate("outline", "Plan", output_schema={"type": "object"}),
+        generate("notes", "Notes"),
+        generate("draft", "{{ outline }} {{ notes }}"),
+        generate("end", "{{ notes }}"),
+        {"id": "text", "kind": "template", "template": "{{ draft }} {{ end }}"},
+    ],
+    "output": "text",
+}
+
+
+@pytest.mark.parametrize(
+    ("texts", "keys"),
+    [
+        ({"outline": "{}", "notes": "n", "draft": "d", "end": "e"}, ["draft", "end"]),
+        ({"outline": "{}", "notes": "n", "draft": "d"}, ["draft"]),
+        ({"outline": "{}", "notes": "n", "draft": ""}, ["notes"]),
+        ({"outline": "{}"}, ["outline"]),
+        ({}, []),
+    ],
+)
+def test_what_stands_for_an_output_that_was_not_begun(texts: dict[str, str], keys: list[str]) -> None:
+    state = folded(history(requested(BOOK), started()))
+    assert nearest(workflow(BOOK), state, texts, "text") == keys
+
+
+def test_items_stand_for_their_for_each_and_side_branches_for_nothing_better() -> None:
+    parts = {
+        "id": "parts", "kind": "for_each", "items": "{{ plan.parts }}",
+        "node": {"kind": "generate", "model": "m", "prompt": "{{ item }}"},
+    }  # fmt: skip
+    plan = generate("plan", "Plan", output_schema={"type": "object"})
+    last = {"id": "text", "kind": "template", "template": "{{ parts }}"}
+    book = {"nodes": [plan, generate("aside", "A"), parts, last], "output": "text"}
+    state = folded(history(requested(book), started(), node_started("parts", items=2)))
+    assert nearest(workflow(book), state, {"parts/1": "b", "aside": "a", "plan": "{}"}, "text") == ["parts/1"]
+    assert nearest(workflow(book), state, {"aside": "a", "plan": "{}"}, "text") == ["aside"]
+
+
+@pytest.mark.parametrize(
+    ("given", "title"),
+    [
+        ({"topic": " Green\n tea ", "tone": "dry", "pages": 20_000_000_000_000}, "Green tea"),
+        ({"topic": "x" * 500}, "x" * 120),
+        ({"names": ["a", "b"]}, None),
+        ({"topic": "  "}, None),
+    ],
+)
+def test_the_title_is_the_longest_text_of_the_input(given: dict[str, object], title: str | None) -> None:
+    assert project(history(requested(input=given)), {}).rows[0].title == title

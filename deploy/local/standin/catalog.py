@@ -20,7 +20,6 @@ _ALIASES = {
     "lite": "gemini-3.5-flash-lite",
     "pro": "gemini-3.1-pro-preview",
 }
-VERSIONS = ("v1", "v1beta")
 
 
 def answering_model(name: str, version: str) -> str | None:

@@ -1,5 +1,6 @@
 """Plain English made from patterns; the same seed gives the same text."""
 
+import re
 from random import Random
 
 from deploy.local.standin.subject import Subject, Work
@@ -19,27 +20,27 @@ _TITLED_OPENINGS = (
     "When people speak of {topic}, they sooner or later reach this point: {title}.",
 )
 _MIDDLES = (
-    "Much depends on the {word} here, because it decides what can be done before evening.",
-    "Old notebooks mention the {word} again and again, usually with a small drawing beside it.",
-    "Nobody hurried; every question of {word} was raised, set down, and raised once more.",
+    "Much depends on the {word} here, more than one would think before evening.",
+    "Old notebooks mention the {word} again and again, usually with a small drawing in the margin.",
+    "Nobody hurried; every question about the {word} was raised, set down, and raised once more.",
     "In the café near the station they still argue about the {word}, and nobody minds.",
-    "What looks like luck turns out to be {word}, repeated on ordinary days.",
-    "A careful hand, a dry cloth and a little knowledge of {word} go a long way.",
-    "It would be naïve to think of {topic} without some {other}.",
-    "Some call it {word}; others say nothing and simply carry on.",
-    "By noon the light had changed, and with it the whole idea of {word}.",
-    "The older ones taught by showing — {word} first, the reasons later.",
-    "Each spring brings the same question: how far should one go with the {word}?",
+    "What looks like luck turns out to be practice, repeated on ordinary days.",
+    "A careful hand, a dry cloth and a little knowledge of {topic} go a long way.",
+    "It would be naïve to think of {topic} without the {other}.",
+    "Some begin with the {word}; others say nothing and simply carry on.",
+    "By noon the light had changed, and with it the whole idea of {topic}.",
+    "The older ones taught by showing — the {word} first, the reasons later.",
+    "Each spring brings the same question: how far should one go for the {word}?",
     "One learns to listen for the {word}, then to leave well alone.",
-    "There were setbacks, of course, and most of them had to do with {word}.",
-    "A short walk is enough to see what binds {word} and {other} together.",
-    "Between {word} and {other} lies most of the work.",
+    "There were setbacks, of course, and most of them had to do with the {word}.",
+    "A short walk is enough to see what binds the {word} and the {other} together.",
+    "Between the {word} and the {other} lies most of the work.",
     "Whoever wants to understand {topic} should begin with the {word}, not with the {other}.",
     "Leave the {other} for later; look after the {word} now.",
     "Somebody had written “think of the {word}, forget the {other}” on the wall, and it was left there.",
-    "Rain came and went, and still the talk returned to {word}.",
+    "Rain came and went, and still the talk returned to the {word}.",
     "Two visitors asked about the {word} and stayed until dark.",
-    "It helps to keep a list: {word} at the top, {other} at the bottom, and room between them.",
+    "It helps to keep a list: the {word} at the top, the {other} at the bottom, and room between them.",
 )
 _CLOSINGS = (
     "That is the whole secret of {topic}, as far as there is one.",
@@ -51,16 +52,17 @@ _CLOSINGS = (
 _HEADINGS = (
     "A way into {topic}",
     "The {word} and the {other}",
-    "A closer look at {word}",
+    "A closer look at the {word}",
     "What we owe to {topic}",
     "Mornings with {topic}",
     "The long way round",
-    "Learning from {word}",
+    "Learning from the {word}",
     "What stays",
-    "Tools, habits and {word}",
+    "Tools, habits and the {word}",
     "Looking ahead",
 )
-_PLAIN_WORDS = ("patience", "weather", "silence", "habit", "memory", "light", "distance", "timing")
+_PLAIN_WORDS = ("weather", "silence", "season", "evening", "distance", "light", "clock", "street")
+_SMALL_WORD = re.compile(r"(?:the|an?|my|our|how|what|why|when|where)\b", re.IGNORECASE)
 _SENTENCES_PER_PARAGRAPH = (3, 5)
 _LONGEST_ASKED = 400  # words; a longer text has to be asked for by option
 
@@ -114,11 +116,16 @@ def _extended(start: str, subject: Subject, rng: Random, words: int) -> list[str
 
 
 def _fill(pattern: str, subject: Subject, rng: Random) -> str:
-    word = rng.choice(subject.words or _PLAIN_WORDS)
+    word = rng.choice(subject.words)
     other = rng.choice([plain for plain in (*subject.words, *_PLAIN_WORDS) if plain != word])
     # Not str.format: a topic may contain braces.
     text = pattern.replace("{title}", subject.title or subject.topic)
-    return text.replace("{topic}", subject.topic).replace("{word}", word).replace("{other}", other)
+    return text.replace("{topic}", _inside(subject.topic)).replace("{word}", word).replace("{other}", other)
+
+
+def _inside(topic: str) -> str:
+    """As it reads within a sentence; a first word that may be a name keeps its capital."""
+    return topic[:1].lower() + topic[1:] if _SMALL_WORD.match(topic) else topic
 
 
 def _capital(text: str) -> str:

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 _TITLE_QUOTED = re.compile(
-    r"\b(?:titled?|entitled|called|named|chapter|part|section|heading)\b[^\"“«\n]{0,20}[\"“«]([^\"”»\n]{2,120})[\"”»]",
+    r"\b(?:titled?|entitled|called|named|article|chapter|part|section|heading)\b[^\"“«\n]{0,20}[\"“«]([^\"”»\n]{2,120})[\"”»]",
     re.IGNORECASE,
 )
 _TITLE_PLAIN = re.compile(
@@ -13,17 +13,29 @@ _TITLE_PLAIN = re.compile(
     r"([^.,:;\"“”\n]{2,120}?)(?=\s+(?:about|on|for|in|of the book)\b|[.,:;\n\"“”]|$)",
     re.IGNORECASE,
 )
+# Both look ahead for the topic, so that a match that turns out to be none does not hide the next one.
+_TOPIC_TOLD = re.compile(
+    r"(?:\b(?:topic|subject|theme)|[\"”»],? (?:on|about)|"
+    r"\b(?:book|text|article|essay|story|poem|report|note|chapter)s? (?:on|about))\s*:[ \t]*[\"“«]?(?=([^\n]{2,160}))",
+    re.IGNORECASE,
+)
+_TOLD_END = re.compile(r"[.!?](?:\s|$)|[;\"“”»]|,?\s+in (?:about|at most|exactly|under|\d)")
 _TOPIC = re.compile(
-    r"\b(?:about|(?:on )?the (?:topic|subject|theme)(?: of)?|topic\s*:|subject\s*:|regarding|concerning|"
-    r"(?:book|text|article|essay|story|poem|report|note|chapter|words|outline)s? on)[\s:]+"
-    r"[\"“«]?([^.,:;\n\"“”»?!()]{2,160})",
+    r"(?:\b(?:about|(?:on )?th(?:e|is) (?:topic|subject|theme)(?: of)?|regarding|concerning|"
+    r"(?:book|text|article|essay|story|poem|report|note|chapter|words|outline)s? on)|[\"”»],? on)[\s:]+"
+    r"[\"“«]?(?=([^.,:;\n\"“”»?!()]{2,160}))",
     re.IGNORECASE,
 )
 _TOPIC_END = re.compile(
     r"\s+(?:with|that|which|for|in (?:about|at most|exactly|under|\d)|as|using|and (?:give|write|list|keep))\b",
     re.IGNORECASE,
 )
-_NOT_A_TOPIC = re.compile(r"^(?:\d|an? (?:hundred|dozen)\b)")
+_NOT_A_TOPIC = re.compile(
+    r"^(?:\d|(?:about|on)\b|an? (?:hundred|dozen)\b|(?:at most|exactly|under) \d|"
+    r"th(?:is|ese) (?:topic|subject|theme|book|chapter|text|article)s?\b|"
+    r"the (?:topic|subject|theme|book|chapter|text|article)s?$|(?:this|that|it)$)",
+    re.IGNORECASE,
+)
 _TRANSLATE = re.compile(
     r"\btranslat\w+\b(?:.{0,200}?\b(?:in)?to\s+([^\W\d_]{3,20}))?", re.IGNORECASE | re.DOTALL
 )
@@ -40,6 +52,7 @@ _STOP_WORDS = frozenset(
     subject such summary text than that their them then there these they this those three through title titled
     titles topic translate under until using very want were what when where which while whole will with without
     word words write writer writing would your five four outline edit editor give answer reader readers english
+    small little large great good better best long short young early late high made makes making
     sentence sentences section sections each call called entitled draft style tone""",
     )
 )
@@ -53,7 +66,7 @@ class Work(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Subject:
-    """`body` is the text to edit or translate; `length` the number of words asked for, if any."""
+    """`words` are never none; `body` is the text to edit or translate; `length` the number of words asked for."""
 
     work: Work
     topic: str
@@ -67,13 +80,13 @@ class Subject:
 def find(prompt: str) -> Subject:
     """Reads a prompt without marks. Always finds something: the topic is never empty."""
     instruction, body = _divide(prompt)
-    title = _title(prompt[:2000])
+    title = _title(prompt[:2000]) or _title(prompt[-500:])
     work, language = _work(instruction, body)
     topic = _topic(prompt[:2000] if work is Work.WRITE else instruction) or title or _short(body)
-    words = _keywords(f"{title or ''} {topic or ''}") or _keywords(instruction)
+    words = _keywords(topic or "") or _keywords(title or "") or _keywords(instruction) or ("things",)
     return Subject(
         work=work,
-        topic=topic or " ".join(words[:2]) or "small things",
+        topic=topic or (" ".join(words[:2]) if words != ("things",) else "small things"),
         title=title,
         words=words,
         body=body,
@@ -113,10 +126,11 @@ def _title(text: str) -> str | None:
 
 
 def _topic(text: str) -> str | None:
-    for found in _TOPIC.finditer(text):
-        topic = _TOPIC_END.split(found[1], maxsplit=1)[0].strip(" '’‘")
-        if topic and not _NOT_A_TOPIC.match(topic):
-            return topic
+    for pattern, end in ((_TOPIC_TOLD, _TOLD_END), (_TOPIC, _TOPIC_END)):
+        for found in pattern.finditer(text):
+            topic = end.split(found[1], maxsplit=1)[0].strip(" '’‘,")
+            if topic and not _NOT_A_TOPIC.match(topic):
+                return topic
     return None
 
 

@@ -44,12 +44,13 @@ CREATE TABLE engines (
     name        text NOT NULL,
     description text,
     version     integer NOT NULL DEFAULT 1 CHECK (version > 0),
-    definition  jsonb NOT NULL,
+    definition  json NOT NULL,
     shared      boolean NOT NULL DEFAULT false,
     created_at  timestamptz NOT NULL DEFAULT now(),
     updated_at  timestamptz NOT NULL DEFAULT now(),
     PRIMARY KEY (owner_id, id)
 );
+COMMENT ON COLUMN engines.definition IS 'As text, not jsonb: the order of keys is its author''s, as in a form';
 CREATE INDEX engines_shared ON engines (id) WHERE shared;
 
 CREATE TABLE models (
@@ -90,6 +91,7 @@ CREATE TABLE executions (
         CHECK (status IN ('queued', 'running', 'stopping', 'completed', 'stopped', 'failed')),
     kind            text NOT NULL CHECK (kind IN ('included', 'payg', 'mixed', 'none')),
     lane            text,
+    title           text,
     created_at      timestamptz NOT NULL,
     started_at      timestamptz,
     ended_at        timestamptz,
