@@ -21,14 +21,12 @@ from shared import subjects
 from shared.errors import LekhikaError, LogFull, Permanent, Unavailable, UnknownEvent
 from shared.events import ArtifactRef, RequestBody, TextRef
 from shared.ids import new_id
+from shared.jetstream import FULL
 
 INLINE_BYTES = 32 * 1024
 """A text up to this size travels inside its event."""
 PATIENCE_SECONDS = 30.0
 """For one artifact. The client library waits for ever for a part that never comes."""
-
-_FULL = frozenset({10077, 10122, 10023, 10047})
-"""Error codes of a server that has no room: the bucket's cap, the account's, the disk."""
 
 
 class ArtifactGone(Permanent):
@@ -54,7 +52,7 @@ def _ours(doing: str, error: Exception) -> LekhikaError:
             return Unavailable(f"{doing}: the bucket {subjects.ARTIFACTS} is not there")
         case NotFoundError() | BadObjectMetaError() | DigestMismatchError():
             return ArtifactGone(f"{doing}: it is gone or damaged")
-        case APIError(err_code=code) if code in _FULL:
+        case APIError(err_code=code) if code in FULL:
             return LogFull(f"{doing}: the bucket is at its size cap")
         case _:
             return Unavailable(f"{doing}: the bucket does not answer: {type(error).__name__}")

@@ -14,6 +14,8 @@ from shared.errors import Unavailable
 ANSWER_SECONDS = 3.0
 NOT_FOUND = 10037
 """Error code of a message get that finds nothing."""
+FULL = frozenset({10077, 10122, 10023, 10047})
+"""Error codes of a stream that takes nothing more."""
 
 _SILENT = (NatsTimeoutError, NoRespondersError, ConnectionClosedError, OutboundBufferLimitError)
 

@@ -20,7 +20,7 @@ from shared import subjects
 from shared.errors import Conflict, LogFull, Permanent, Unavailable
 from shared.events import AnyEvent, ExecutionPruned, ExecutionRequested, ExecutionRequeued, Recorded, encode
 from shared.ids import new_id
-from shared.jetstream import NOT_FOUND, api, direct_get
+from shared.jetstream import FULL, NOT_FOUND, api, direct_get
 from shared.messages import GUARD, GUARD_SUBJECT, MESSAGE_ID, TTL, from_copy, from_stored
 
 MAX_EVENT_BYTES = 128 * 1024
@@ -32,7 +32,6 @@ READ_BATCH = 512
 
 _REFUSED = frozenset({10071, 10164})
 _IN_FLIGHT = 10158
-_FULL = frozenset({10077, 10122, 10023, 10047})
 _TOO_LARGE = 10054
 
 Headers = Mapping[str, str]
@@ -105,7 +104,7 @@ class ExecutionLog:
             if code in _REFUSED or answer.get("duplicate"):
                 metrics.APPEND_CONFLICTS.inc()
                 return await self._who_won(execution_id, after, headers[MESSAGE_ID])
-            if code in _FULL:
+            if code in FULL:
                 raise LogFull("the log is at its size cap; nothing was stored")
             if code == _TOO_LARGE:
                 raise Permanent(f"the log refuses an event of {size:,} bytes")

@@ -119,7 +119,7 @@ async def test_ends_a_stop_that_its_dead_owner_can_not(world: World) -> None:
     assert state.status is Status.STOPPED
     assert state.stop is not None
     assert (state.stop.by, state.stop.reason, state.stop.closed_at) == (USER, "enough", None)
-    assert [(part.node, part.output.text) for part in state.partials] == [("t", "Once upon")]
+    assert {part.node: part.output.text for part in state.partials} == {"t": "Once upon", "silent": ""}
     tokens = {used.model: used.tokens for used in state.usage}
     assert tokens["m-1"] == Tokens(input=9, output=2, certainty=Certainty.ESTIMATED)
     assert tokens["m"].certainty is Certainty.UNKNOWN
