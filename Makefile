@@ -2,6 +2,7 @@
 
 PYTHON ?= python3
 VENV   := .venv
+PORT   := 8080
 BIN    := $(VENV)/bin
 READY  := $(VENV)/.installed
 
@@ -9,15 +10,16 @@ READY  := $(VENV)/.installed
 .PHONY: help setup run demo test check format bench faults lock asyncapi settings clean
 
 help:  ## This list
-	@awk 'BEGIN {FS = ":.*## "} \
-	  /^## / {printf "\n\033[1m%s\033[0m\n", substr($$0, 4)} \
-	  /^[a-z-]+:.*## / {printf "  \033[36mmake %-9s\033[0m %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@if test -t 1; then colour=1; fi; awk -v colour="$$colour" ' \
+	  BEGIN {FS = ":.*## "; if (colour) {bold = "\033[1m"; cyan = "\033[36m"; plain = "\033[0m"}} \
+	  /^## / {printf "\n%s%s%s\n", bold, substr($$0, 4), plain} \
+	  /^[a-z-]+:.*## / {printf "  %smake %-9s%s %s\n", cyan, $$1, plain, $$2}' $(MAKEFILE_LIST)
 
 ## Use it
 setup: $(READY)  ## Install everything into .venv (the other targets do it too)
 
-run: $(READY)  ## Start the whole of Lekhika here and write a short book
-	@exec $(BIN)/lekhika up
+run: $(READY)  ## Start the whole of Lekhika here and write a short book (PORT=N for another port)
+	@exec $(BIN)/lekhika up --port $(PORT)
 
 demo: $(READY)  ## Show a run, a stop in mid-call and the token count, then end
 	@exec $(BIN)/python -m deploy.local.demo

@@ -5,6 +5,7 @@ the process; a supervisor starts a new one.
 """
 
 import asyncio
+import contextlib
 import logging
 import os
 import random
@@ -41,7 +42,8 @@ class Connection(Client):
 
     async def close(self) -> None:
         self.closing = True
-        await super().close()
+        with contextlib.suppress(OSError):  # the other side is gone, so there is nobody to take leave of
+            await super().close()
 
     async def drain(self) -> None:
         self.closing = True

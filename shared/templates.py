@@ -49,7 +49,12 @@ def _length(value: Any) -> int:
     return max(1, len(value)) if isinstance(value, Sized) else 1
 
 
-_TEXT = _Sandbox(undefined=StrictUndefined, autoescape=False, keep_trailing_newline=True)
+_TEXT = _Sandbox(
+    undefined=StrictUndefined,
+    autoescape=False,
+    keep_trailing_newline=True,
+    optimized=False,  # else constant expressions are worked out while compiling
+)
 _EXPRESSION = re.compile(r"^\s*\{\{(?P<expression>.+)\}\}\s*$", re.DOTALL)
 
 
@@ -75,7 +80,12 @@ def render(source: str, values: Mapping[str, Any]) -> str:
         raise
     except Exception as error:  # noqa: BLE001 - a template is somebody's program: what it raises is its fault
         raise TemplateProblem(f"{type(error).__name__}: {error}") from None
-    return "".join(pieces)
+    text = "".join(pieces)
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        raise TemplateProblem("the text has half a character in it, which can not be stored") from None
+    return text
 
 
 def evaluate(source: str, values: Mapping[str, Any]) -> object:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import os
 import sys
 
 import typer
 
-from deploy.local import commands_engines, commands_fleet, commands_runs, commands_stack
+from deploy.local import commands_engines, commands_fleet, commands_runs, commands_stack, failures
+from deploy.local.program import program_name
 from shared.errors import LekhikaError
 
 
@@ -28,10 +30,29 @@ def build() -> typer.Typer:
 def main() -> None:
     """Exit code 1 for a refusal or failure, 2 for wrong usage."""
     try:
-        build()(prog_name="lekhika")
-    except LekhikaError as problem:
-        print(problem, file=sys.stderr)
-        sys.exit(1)
+        code = _run(as_json="--json" in sys.argv[1:])
+        sys.stdout.flush()
+    except BrokenPipeError:
+        # The reader has seen enough; what the interpreter flushes at its end must not fail again.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        code = 1
+    sys.exit(code)
+
+
+def _run(*, as_json: bool) -> int:
+    try:
+        # Standing alone it would tell of wrong usage itself, which is no JSON.
+        return build()(prog_name=program_name(), standalone_mode=not as_json) or 0
+    except SystemExit as ended:
+        return ended.code if isinstance(ended.code, int) else 1
+    except BrokenPipeError:
+        raise
+    except typer.TyperException as problem:
+        print(failures.error_json("wrong_usage", problem.format_message()), file=sys.stderr)
+        return problem.exit_code
+    except (LekhikaError, OSError) as problem:
+        print(failures.as_json(problem) if as_json else failures.as_text(problem), file=sys.stderr)
+        return 1
 
 
 if __name__ == "__main__":

@@ -12,6 +12,7 @@ import httpx
 
 from deploy.local.home import Home, holder, read_json
 from deploy.local.processes import StackError
+from deploy.local.program import program_name
 from shared.errors import Permanent, Retryable
 
 Who = Literal["user", "admin"]
@@ -34,7 +35,7 @@ def find_access(home: Home, who: Who = "user", environment: Mapping[str, str] = 
     if not url:
         if holder(home) is None or not home.stack.exists():
             raise StackError(
-                f"No stack is ready in {home.path}. Start one with `lekhika up`, name its home with --home, "
+                f"No stack is ready in {home.path}. Start one with `{program_name()} up`, name its home with --home, "
                 "or set LEKHIKA_URL and LEKHIKA_API_KEY."
             )
         url = str(read_json(home.stack)["gateway_url"])
@@ -50,11 +51,14 @@ class Refused(Permanent):
         super().__init__(self._text())
 
     def _text(self) -> str:
-        title = str(self.problem.get("title") or f"HTTP {self.status}")
-        detail = self.problem.get("detail")
-        lines = [f"{title} ({self.status}): {detail}" if detail else f"{title} ({self.status})"]
+        head = f"{self.problem.get('title') or 'The gateway refused'} ({self.status})"
+        if self.problem.get("code") == "engine_not_found":
+            return f"{head}: `{program_name()} engine list` shows the engines that you may run."
         errors = self.problem.get("errors") or []
-        return "\n".join(lines + [f"  {error.get('field')}: {error.get('detail')}" for error in errors])
+        if errors:  # the detail only repeats the first of them
+            return "\n".join([head, *(f"  {error.get('field')}: {error.get('detail')}" for error in errors)])
+        detail = self.problem.get("detail")
+        return f"{head}: {detail}" if detail else head
 
 
 class NoAnswer(Retryable):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -11,6 +12,7 @@ import typer
 import yaml
 
 from deploy.local import render
+from deploy.local.definition_files import read_definition
 from deploy.local.options import HOME, AdminOption, HomeOption, JsonOption, open_client, print_json
 
 app = typer.Typer(no_args_is_help=True, help="Engines, from and to files.")
@@ -18,18 +20,6 @@ IdArgument = Annotated[str, typer.Argument(metavar="ENGINE", help="Id of the eng
 FileArgument = Annotated[
     Path, typer.Argument(metavar="FILE", help="Definition, JSON or YAML; - reads standard input.")
 ]
-
-
-def _read(file: Path) -> dict[str, Any]:
-    """YAML is read as well as JSON, which is a part of it."""
-    try:
-        text = sys.stdin.read() if str(file) == "-" else file.read_text(encoding="utf-8")
-        content = yaml.safe_load(text)
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as problem:
-        raise typer.BadParameter(f"{file}: {problem}", param_hint="FILE") from problem
-    if not isinstance(content, dict):
-        raise typer.BadParameter(f"{file} does not hold a definition.", param_hint="FILE")
-    return content
 
 
 @app.command("list")
@@ -77,7 +67,7 @@ def validate(
 ) -> None:
     """Check a definition without storing it; says which fields are wrong, and exits with 1 then."""
     with open_client(home, as_admin=as_admin) as client:
-        answer = client.post("/v1/engines/validate", _read(file))
+        answer = client.post("/v1/engines/validate", read_definition(file))
     if as_json:
         print_json(answer)
     elif answer["valid"]:
@@ -99,13 +89,27 @@ def put(
     as_admin: AdminOption = False,
 ) -> None:
     """Store a definition as a new engine, or a new version of it."""
-    content = _read(file)
+    content = read_definition(file)
     engine = engine or content.get("id")
     if not engine:
         raise typer.BadParameter("The definition has no id; name one with --id.", param_hint="FILE")
     with open_client(home, as_admin=as_admin) as client:
+        known = client.get("/v1/engines")["items"]
         stored = client.put(f"/v1/engines/{engine}", content | {"id": engine})
-    print_json(stored) if as_json else print(f"{stored['id']} stored, version {stored.get('version', 1)}")
+    before = next((item for item in known if item["id"] == engine), None)
+    print_json(stored) if as_json else print(_what_became_of(before, stored))
+
+
+def _what_became_of(before: Mapping[str, Any] | None, stored: Mapping[str, Any]) -> str:
+    """`before` is what the id stood for until now: one's own engine, or somebody's shared one."""
+    name = f"{stored['id']}, version {stored['version']}"
+    if before is None:
+        return f"{name}: stored as a new engine"
+    if before["owner"] != stored["owner"]:
+        return f"{name}: stored as a new engine; it hides the shared engine of this id from you"
+    if before["version"] == stored["version"]:
+        return f"{name}: unchanged"
+    return f"{name}: stored as a new version"
 
 
 @app.command()

@@ -41,6 +41,8 @@ def usage(
     as_admin: AdminOption = False,
 ) -> None:
     """Print the tokens that you have used."""
+    if csv and as_json:
+        raise typer.BadParameter("--csv and --json exclude each other.")
     query = {
         "bucket": by.value,
         "group_by": group_by.value,
@@ -53,23 +55,29 @@ def usage(
             print(client.text("/v1/usage", "text/csv", **query), end="")
             return
         report = client.get("/v1/usage", **query)
-    print_json(report) if as_json else print_usage(report, group_by.value)
+    print_json(report) if as_json else print_usage(report, group_by.value, by.value)
 
 
-def print_usage(report: Mapping[str, Any], group_by: str) -> None:
+def print_usage(report: Mapping[str, Any], group_by: str, by: str) -> None:
     """A table of the buckets with their sum, and how old the figures are."""
     screen = render.console()
     label = "engine_name" if group_by == Grouping.ENGINE else group_by
     rows = [
-        [render.moment(item["bucket"]), item[label], *_counts(item["tokens"])] for item in report["items"]
+        [render.bucket(item["bucket"], by), item[label], *_counts(item["tokens"])] for item in report["items"]
     ]
     rows.append(["sum", "", *_counts(report["totals"])])
-    screen.print(render.table(("from", group_by, *TOKEN_KINDS), rows, right=TOKEN_KINDS))
-    screen.print(f"as of {render.moment(report.get('as_of'))}, {report.get('lag_seconds') or 0:.0f} s behind")
+    begin = f"{by} ({report['timezone']})"
+    screen.print(render.table((begin, group_by, *TOKEN_KINDS), rows, right=TOKEN_KINDS))
+    if report.get("as_of"):
+        as_of = render.moment(report["as_of"], report["timezone"])
+        screen.print(f"as of {as_of}, {report.get('lag_seconds') or 0:.0f} s behind")
 
 
 def _counts(counts: Mapping[str, Any]) -> list[str]:
-    return [f"{counts.get(kind) or 0:,}" for kind in TOKEN_KINDS]
+    """An unknown part is `-`, not 0; the total says by how much it can be trusted."""
+    unknown = "-" if counts.get("certainty") == "unknown" else "0"
+    *parts, _ = (f"{counts[kind]:,}" if counts.get(kind) else unknown for kind in TOKEN_KINDS)
+    return [*parts, render.tokens(counts)]
 
 
 def workers(home: HomeOption = HOME, as_json: JsonOption = False) -> None:

@@ -11,6 +11,7 @@ from deploy.local import render
 from deploy.local.client import Client
 from deploy.local.inputs import WrongInput, inputs_from
 from deploy.local.options import HOME, AdminOption, HomeOption, JsonOption, open_client, print_json
+from deploy.local.program import program_name
 from deploy.local.run_view import RunView
 from deploy.local.watching import watch as watch_execution
 
@@ -38,7 +39,10 @@ def run(
     as_json: JsonOption = False,
     as_admin: AdminOption = False,
 ) -> None:
-    """Start an execution; print its id, or follow it to its end."""
+    """Start an execution; print its id, or follow it to its end.
+
+    With --follow, the exit code is 0 when it has completed, and 1 when it has failed or was stopped.
+    """
     with open_client(home, as_admin=as_admin) as client:
         headers = {"Idempotency-Key": idempotency_key} if idempotency_key else None
         body = {"engine": engine, "input": _inputs(client, engine, given or [])}
@@ -47,6 +51,10 @@ def run(
             print_json(execution) if as_json else print(execution["id"])
             return
         view = _watch(client, execution["id"], as_json=as_json)
+    _exit_as_it_ended(view)
+
+
+def _exit_as_it_ended(view: RunView) -> None:
     if view.status != "completed":
         raise typer.Exit(1)
 
@@ -66,7 +74,7 @@ def _watch(client: Client, execution_id: str, *, as_json: bool) -> RunView:
         return watch_execution(client, execution_id, as_json=as_json)
     except KeyboardInterrupt:
         print(
-            f"\nNot watching any more; {execution_id} goes on. Stop it with: lekhika stop {execution_id}",
+            f"\nNot watching any more; {execution_id} goes on. Stop it with: {program_name()} stop {execution_id}",
             file=sys.stderr,
         )
         raise typer.Exit(INTERRUPTED) from None
@@ -78,9 +86,13 @@ def watch(
     as_json: JsonOption = False,
     as_admin: AdminOption = False,
 ) -> None:
-    """Show an execution while it runs, then its output; what has happened before is shown as well."""
+    """Show an execution while it runs, then its output; what has happened before is shown as well.
+
+    The exit code is 0 when it has completed, and 1 when it has failed or was stopped.
+    """
     with open_client(home, as_admin=as_admin) as client:
-        _watch(client, execution_id, as_json=as_json)
+        view = _watch(client, execution_id, as_json=as_json)
+    _exit_as_it_ended(view)
 
 
 def stop(
@@ -112,11 +124,13 @@ def show(
             print(client.text(f"/v1/executions/{execution_id}/output", accept))
             return
         execution = client.get(f"/v1/executions/{execution_id}")
+        # only who asked for a stop needs to be told from the caller
+        me = client.get("/v1/me")["user_id"] if execution.get("stop") and not as_json else None
     if as_json:
         print_json(execution)
         return
     screen = render.console()
-    for part in render.execution(execution):
+    for part in render.execution(execution, me):
         screen.print(part)
 
 
@@ -147,9 +161,8 @@ def list_(
         for item in page["items"]
     ]
     columns = ("id", "engine", "status", "tokens", "created", "took")
-    render.console().print(
-        render.table(columns, rows, right=("tokens", "took")) if rows else "No executions yet."
-    )
+    nothing = "No executions match." if status or engine or cursor else "No executions yet."
+    render.console().print(render.table(columns, rows, right=("tokens", "took")) if rows else nothing)
 
 
 def register(app: typer.Typer) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Annotated
 
@@ -12,19 +13,29 @@ from deploy.local.options import HOME, HomeOption, JsonOption, print_json
 from deploy.local.plan import StackOptions, standard_plan
 from deploy.local.up import AfterReady, run_detached, run_down, run_up
 
+WEB_ADDRESS = re.compile(r"https?://[^\s/]+")
+
+
+def _web_address(url: str | None) -> str | None:
+    if url and not WEB_ADDRESS.match(url):
+        raise typer.BadParameter(f"'{url}' is not an http or https URL.")
+    return url
+
+
 PortOption = Annotated[int, typer.Option(min=0, max=65535, help="Of the gateway; 0 picks a free one.")]
-ExecutorsOption = Annotated[int, typer.Option(min=0, max=64, help="How many executors to run.")]
+ExecutorsOption = Annotated[int, typer.Option(min=1, max=64, help="How many executors to run.")]
 GeminiUrlOption = Annotated[
     str | None,
     typer.Option(
         "--gemini-url",
         envvar="GEMINI_BASE_URL",
+        callback=_web_address,
         help="Where to call the model API, instead of the own stand-in.",
     ),
 ]
 SampleOption = Annotated[bool, typer.Option("--no-sample", help="Do not run the sample execution.")]
 DetachOption = Annotated[
-    bool, typer.Option("--detach", help="Return once ready; `lekhika down` stops it. Runs no sample.")
+    bool, typer.Option("--detach", help="Return once ready; `down` stops it. Runs no sample.")
 ]
 
 
@@ -47,7 +58,7 @@ def up(
         raise typer.Exit(run_detached([*arguments, "--no-sample", "--leave-terminal"]))
     options = StackOptions(home=home, port=port, gemini_key=gemini_key, gemini_url=gemini_url)
     after = AfterReady(sample=not no_sample, as_json=as_json, leave_terminal=leave_terminal)
-    raise typer.Exit(run_up(options, standard_plan(executors), after))
+    run_up(options, standard_plan(executors), after)
 
 
 def down(home: HomeOption = HOME, as_json: JsonOption = False) -> None:

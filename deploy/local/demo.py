@@ -105,7 +105,7 @@ def show_the_rollup(client: Client, provider_url: str, checks: Checks) -> None:
     checks.chapter("3. What was used")
     ledger = provider_sums(provider_url)
     report = _settled_usage(client, ledger)
-    print_usage(report, "model")
+    print_usage(report, "model", "hour")
     counted = {kind: report["totals"].get(kind) or 0 for kind in TOKEN_KINDS}
     checks.check("the rollup equals the provider's own ledger, kind by kind", counted == ledger)
     if counted != ledger:
@@ -145,7 +145,7 @@ def main() -> int:
                 if stack["provider"] == "stand-in":
                     show_the_rollup(client, stack["gemini_url"], checks)
                 else:
-                    print_usage(client.get("/v1/usage", bucket="hour", group_by="model"), "model")
+                    print_usage(client.get("/v1/usage", bucket="hour", group_by="model"), "model", "hour")
     except LekhikaError as problem:
         print(problem, file=sys.stderr)
         return 1

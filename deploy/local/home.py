@@ -17,6 +17,7 @@ from uuid_utils.compat import uuid7
 
 from deploy.local.polling import poll_until
 from deploy.local.processes import StackError, free_port, port_is_free
+from deploy.local.program import program_name
 
 DEFAULT_HOME = Path(".lekhika")
 SERVICE_ROLES = ("gateway", "analytics", "janitor")
@@ -74,7 +75,7 @@ class HomeInUse(StackError):
         holder = "another process" if pid is None else f"process {pid}"
         super().__init__(
             f"The home {home.path} is in use: {holder} runs its stack. "
-            f"Stop it with `lekhika down --home {home.path}`, or start beside it with another --home."
+            f"Stop it with `{program_name()} down --home {home.path}`, or start beside it with another --home."
         )
         self.pid = pid
 

@@ -8,6 +8,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
 from pathlib import Path
 from typing import Any
+from zoneinfo import ZoneInfo
 
 from rich.console import Console
 from rich.table import Table
@@ -51,9 +52,15 @@ def status(name: str) -> Text:
     return Text(name, _STYLES.get(name) or _STATE_STYLES.get(name) or "")
 
 
-def moment(text: str | None) -> str:
-    """A time as the person's own clock shows it; nothing for none."""
-    return datetime.fromisoformat(text).astimezone().strftime("%Y-%m-%d %H:%M:%S") if text else ""
+def moment(text: str | None, zone: str | None = None) -> str:
+    """A time as the clock of that zone, or the person's own, shows it; nothing for none."""
+    clock = ZoneInfo(zone) if zone else None
+    return datetime.fromisoformat(text).astimezone(clock).strftime("%Y-%m-%d %H:%M:%S") if text else ""
+
+
+def bucket(text: str, by: str) -> str:
+    """The start of an hour or a day on the clock of the zone that the answer was asked for."""
+    return datetime.fromisoformat(text).strftime("%Y-%m-%d" if by == "day" else "%Y-%m-%d %H:%M")
 
 
 def seconds_between(begin: str | None, end: str | None) -> str:
@@ -71,20 +78,25 @@ def milliseconds_between(begin: str | None, end: str | None) -> str:
 
 
 def tokens(counts: Mapping[str, Any] | None) -> str:
-    """The total, marked with ~ when estimated and ? when a part of it is unknown."""
+    """The total, in words when it was not measured; `-` when nothing of it is known."""
     if not counts:
         return ""
-    mark = {"estimated": "~", "unknown": "?"}.get(str(counts.get("certainty")), "")
-    return f"{mark}{counts.get('total', 0):,}"
+    total, certainty = counts.get("total") or 0, counts.get("certainty")
+    if certainty == "unknown" and not total:
+        return "-"
+    words = {"estimated": "about ", "unknown": "at least "}.get(str(certainty), "")
+    return f"{words}{total:,}"
 
 
 def tokens_in_full(counts: Mapping[str, Any]) -> str:
+    if tokens(counts) in {"", "-"}:
+        return "- (not known)"
     kinds = ", ".join(
         f"{kind} {counts[kind]:,}"
         for kind in ("input", "cached", "output", "thoughts", "tool")
         if kind in counts
     )
-    return f"{counts.get('total', 0):,} ({kinds}; {counts.get('certainty', 'unknown')})"
+    return f"{tokens(counts)} ({kinds}; {counts.get('certainty', 'unknown')})"
 
 
 def megabytes(size: int | None) -> str:
@@ -99,8 +111,8 @@ def duration(seconds: float | None) -> str:
     return f"{hours}:{minutes:02}:{rest:02}"
 
 
-def execution(content: Mapping[str, Any]) -> Iterable[str | Table | Text]:
-    """One execution, as `show` prints it."""
+def execution(content: Mapping[str, Any], me: str | None) -> Iterable[str | Table | Text]:
+    """One execution, as `show` prints it to the user with the id `me`."""
     yield Text.assemble(f"{content['id']}  ", status(content["status"]))
     engine = content.get("engine") or {}
     yield f"engine   {engine.get('name')} ({engine.get('id')}, version {engine.get('version')})"
@@ -109,7 +121,7 @@ def execution(content: Mapping[str, Any]) -> Iterable[str | Table | Text]:
         took = seconds_between(content.get("started_at"), content.get("ended_at"))
         yield f"started  {moment(content['started_at'])}" + (f", took {took}" if took else "")
     yield f"tokens   {tokens_in_full(content.get('tokens') or {})}"
-    yield from _ending(content)
+    yield from _ending(content, me)
     nodes = content.get("nodes") or []
     if nodes:
         rows = [
@@ -128,7 +140,7 @@ def execution(content: Mapping[str, Any]) -> Iterable[str | Table | Text]:
         )
 
 
-def _ending(content: Mapping[str, Any]) -> Iterable[str]:
+def _ending(content: Mapping[str, Any], me: str | None) -> Iterable[str]:
     error = content.get("error")
     if error:
         where = f" in {error['node']}" if error.get("node") else ""
@@ -136,7 +148,8 @@ def _ending(content: Mapping[str, Any]) -> Iterable[str]:
     stop = content.get("stop")
     if stop:
         reason = f" ({stop['reason']})" if stop.get("reason") else ""
-        yield f"stop     asked by {stop.get('by')} at {moment(stop.get('at'))}{reason}"
+        by = "you" if stop.get("by") == me else stop.get("by")
+        yield f"stop     asked by {by} at {moment(stop.get('at'))}{reason}"
         yield f"         {stop_times(stop)}"
 
 

@@ -17,6 +17,7 @@ from deploy.local.nats_server import NatsPorts, NatsServer
 from deploy.local.plan import ServicePlan, StackOptions, StackPlan
 from deploy.local.postgres import PostgresServer
 from deploy.local.processes import Launch, StackError, first_of, port_is_free
+from deploy.local.program import program_name
 from deploy.local.reporter import Reporter
 from deploy.local.supervisor import Member, Supervisor
 
@@ -69,7 +70,8 @@ class Stack:
         wanted = self._options.port or self._ports.choose("gateway-1")
         if not port_is_free(wanted, self._options.host):
             raise StackError(
-                f"Port {wanted} is taken by another program. Choose another with --port, or --port 0 for a free one."
+                f"Port {wanted} is taken by another program. Choose another, or 0 for a free one: "
+                f"`{program_name()} up --port N` or `make run PORT=N`."
             )
         return wanted
 

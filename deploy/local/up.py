@@ -21,6 +21,7 @@ from deploy.local.environment import python_module
 from deploy.local.home import Home, HomeLock, holder
 from deploy.local.plan import StackOptions, StackPlan
 from deploy.local.processes import StackError, first_of
+from deploy.local.program import program_name
 from deploy.local.reporter import Reporter
 from deploy.local.stack import Stack
 
@@ -62,19 +63,19 @@ class AfterReady:
     """The caller waits for the end of the output, which then goes to a log."""
 
 
-def run_up(options: StackOptions, plan: StackPlan, after: AfterReady) -> int:
-    """Runs a stack until it is told to end; returns the exit code of the command."""
+def run_up(options: StackOptions, plan: StackPlan, after: AfterReady) -> None:
+    """Runs a stack until it is told to end. Raises StackError with a text for people."""
     reporter = Reporter(Console(stderr=True))
     home = Home(options.home.resolve())
-    code = 0
+    failure: BaseException | None = None
     try:
         home.prepare()
         with HomeLock(home):
             asyncio.run(_own(home, options, plan, after, reporter))
     except* StackError as problems:
-        reporter.problem(str(first_of(problems)))
-        code = 1
-    return code
+        failure = first_of(problems)
+    if failure is not None:
+        raise failure
 
 
 async def _own(
@@ -133,7 +134,8 @@ def _tell_what_next(stack: Stack, home: Home, reporter: Reporter) -> None:
     if stack.provider.kind == "stand-in":
         reporter.say("model calls go to a stand-in, not to Gemini: set GEMINI_API_KEY for the real one")
     reporter.say(f"page: {stack.gateway_url}/   keys: {home.credentials}")
-    reporter.say('try: lekhika run article --input topic="tea" --follow;  lekhika usage;  lekhika workers')
+    name = program_name()
+    reporter.say(f'try: {name} run article --input topic="tea" --follow;  {name} usage;  {name} workers')
     reporter.say("Ctrl-C stops everything")
 
 

@@ -11,13 +11,13 @@ from contextlib import contextmanager
 from pathlib import Path
 from types import FrameType
 
-from shared.errors import Permanent
-
+AGAIN_SECONDS = 0.05
+"""It is raised again so often, should a `finally` of the block run on."""
 _STATM = Path("/proc/self/statm")
 
 
-class OutOfTime(Permanent):
-    """It took longer than it may."""
+class OutOfTime(BaseException):
+    """It took longer than it may. No `Exception`, so that what runs in the bounds can not swallow it."""
 
 
 def _raise(number: int, frame: FrameType | None) -> None:
@@ -26,23 +26,23 @@ def _raise(number: int, frame: FrameType | None) -> None:
 
 @contextmanager
 def bounded(seconds: float, memory: int) -> Iterator[None]:
-    """Raises inside the block: OutOfTime once `seconds` have passed, MemoryError when it takes `memory` bytes more.
+    """Raises inside the block: OutOfTime after `seconds` of CPU time, MemoryError when it takes `memory` bytes more.
 
     Only for the main thread, and not nested. Where the system does not tell the size of the process (it does on
     Linux) memory is not bounded.
     """
-    before = signal.signal(signal.SIGALRM, _raise)
+    before = signal.signal(signal.SIGPROF, _raise)
     soft, hard = resource.getrlimit(resource.RLIMIT_AS)
     used = _address_space()
     if used is not None:
         resource.setrlimit(resource.RLIMIT_AS, (used + memory, hard))
-    signal.setitimer(signal.ITIMER_REAL, seconds)
+    signal.setitimer(signal.ITIMER_PROF, seconds, AGAIN_SECONDS)
     try:
         yield
     finally:
-        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.setitimer(signal.ITIMER_PROF, 0)
         resource.setrlimit(resource.RLIMIT_AS, (soft, hard))
-        signal.signal(signal.SIGALRM, before)
+        signal.signal(signal.SIGPROF, before)
 
 
 def _address_space() -> int | None:

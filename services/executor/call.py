@@ -14,7 +14,7 @@ from shared.ending import estimated, unknown_usage
 from shared.tasks import spawn
 from shared.usage import ModelUsage, Tier, Tokens
 
-READ_OUT_SECONDS = 0.02
+READ_OUT_SECONDS = 0.1
 """How long what is under way may take to arrive after we have hung up."""
 LONG_CONTEXT_TOKENS = 200_000
 """Prompts above it have other prices at some models."""
@@ -98,8 +98,8 @@ class Call:
     def abort(self) -> None:
         """Ends the call; returns at once.
 
-        The provider hears of it now. What it had sent before is still taken in, for some milliseconds, because it has
-        been counted there; then the task is cancelled, which closes the socket.
+        The provider hears of it now. What it had sent before is still taken in, for a moment, because it has been
+        counted there; then the task is cancelled, which closes the socket.
         """
         if self._task is None or self._task.done() or self.aborted:
             return

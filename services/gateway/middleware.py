@@ -8,6 +8,7 @@ import time
 from collections.abc import Sequence
 
 from opentelemetry.trace import SpanKind
+from starlette.requests import ClientDisconnect
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from services.gateway.problems import internal
@@ -67,6 +68,8 @@ class Observe:
         ) as span:
             try:
                 await self._app(scope, receive, answer.send)
+            except ClientDisconnect:  # it left in the middle of its request: nobody is there to be answered
+                _log.info("%s %s: the caller left", method, _route(scope))
             except Exception:  # noqa: BLE001 - the last net: nothing of it may reach the caller
                 _log.exception("%s %s failed", method, _route(scope))
                 if answer.status is None:

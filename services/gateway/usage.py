@@ -24,6 +24,8 @@ COUNTS = ("input", "cached", "output", "thoughts", "tool", "total")
 ENDS = ("completed", "stopped", "failed")
 LIMITS = (5, 10, 50, 100)
 CSV = "text/csv"
+ZONE = r"^(?:Etc/GMT[+-][0-9]{1,2}|(?:EST5EDT|CST6CDT|MST7MDT|PST8PDT)|[A-Za-z][A-Za-z_]*(?:[/-][A-Za-z][A-Za-z_]*)*)$"
+"""Names only: PostgreSQL would also take offsets such as `-99`, which are no place's time."""
 
 GatewayParts = Annotated[Parts, Depends(get_parts)]
 
@@ -120,7 +122,7 @@ async def get_usage(
     end: Annotated[str | None, Query(alias="to", description="RFC 3339, not included; default: now")] = None,
     bucket: Bucket = Bucket.HOUR,
     group_by: GroupBy | None = None,
-    timezone: Annotated[str, Query(pattern=r"^[A-Za-z0-9_+\-/]{1,64}$", description="IANA name")] = "UTC",
+    timezone: Annotated[str, Query(pattern=ZONE, max_length=64, description="IANA name")] = "UTC",
     accept: Annotated[str | None, Header()] = None,
 ) -> Response:
     wanted = Wanted(

@@ -27,6 +27,7 @@ def test_a_template_sees_only_what_it_is_given() -> None:
         "{{ [1] * 999999999 }}",
         "{{ 9 ** (9 ** 9) }}",
         "{{ 'a' ** 3 }}",
+        "{{ '\\ud800' }}",
         "{% for i in range(99999) %}{{ 'x' * 1000 }}{% endfor %}",
     ],
 )
@@ -84,6 +85,16 @@ def test_a_template_can_not_eat_the_memory_of_the_executor(source: str) -> None:
     names(source)  # finding its names works nothing out
     with pytest.raises(TemplateProblem, match=r"MemoryError|grows over"), bounded(2, MEMORY):
         render(source, {})
+
+
+@pytest.mark.parametrize(
+    "source", ["{{ [1]|slice(1000000000000)|sum(start=[]) }}", "{{ [1]|slice(300000000)|list|length }}"]
+)
+def test_what_jinja_would_work_out_while_compiling_is_bounded_too(source: str) -> None:
+    began = time.monotonic()
+    with pytest.raises((OutOfTime, TemplateProblem)), bounded(0.2, MEMORY):
+        render(source, {})
+    assert time.monotonic() - began < 5
 
 
 def test_the_bounds_leave_nothing_behind() -> None:

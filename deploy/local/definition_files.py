@@ -1,0 +1,63 @@
+"""Definitions of engines in files: JSON or YAML, by the end of the name."""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+from typing import Any, NoReturn
+
+import yaml
+
+from shared.errors import Permanent
+
+_YAML = frozenset({".yaml", ".yml"})
+
+
+class WrongFile(Permanent):
+    """A file that holds no definition; the text says where it is wrong."""
+
+
+def read_definition(file: Path) -> dict[str, Any]:
+    """`-` is standard input. Raises OSError when the file can not be read, and WrongFile."""
+    try:
+        text = sys.stdin.read() if str(file) == "-" else file.read_text(encoding="utf-8")
+        content = parse(text, file.suffix)
+        json.dumps(content)  # YAML knows dates, and a list that holds itself
+    except UnicodeDecodeError as problem:
+        raise WrongFile(f"{file}: this is not text in UTF-8.") from problem
+    except (TypeError, ValueError) as problem:
+        raise WrongFile(f"{file}: {problem}") from problem
+    if not isinstance(content, dict):
+        raise WrongFile(f"{file} does not hold a definition.")
+    return content
+
+
+def parse(text: str, suffix: str) -> Any:
+    """Raises ValueError with the line and the column; without a telling suffix the text's start decides."""
+    suffix = suffix.lower()
+    if suffix == ".json" or (suffix not in _YAML and text.lstrip().startswith("{")):
+        return _json(text)
+    return _yaml(text)
+
+
+def _json(text: str) -> Any:
+    try:
+        return json.loads(text, parse_constant=_no_number)
+    except json.JSONDecodeError as problem:
+        raise ValueError(f"not JSON, line {problem.lineno}, column {problem.colno}: {problem.msg}") from None
+
+
+def _no_number(name: str) -> NoReturn:
+    raise ValueError(f"not JSON: {name} is no number there")
+
+
+def _yaml(text: str) -> Any:
+    try:
+        return yaml.safe_load(text)
+    except yaml.MarkedYAMLError as problem:
+        mark = problem.problem_mark
+        where = f", line {mark.line + 1}, column {mark.column + 1}" if mark else ""
+        raise ValueError(f"not YAML{where}: {problem.problem}") from None
+    except yaml.YAMLError as problem:
+        raise ValueError(f"not YAML: {' '.join(str(problem).split())}") from None
