@@ -6,7 +6,7 @@ from services.executor.worker import Worker
 from shared import subjects
 from shared.messages import from_copy
 
-HEARD = ("started", "stop_requested", "stopped", "failed")
+HEARD = ("stop_requested", "stopped", "failed")
 
 
 def subscribe(broker: NatsBroker, worker: Worker) -> None:
