@@ -8,6 +8,7 @@ import sys
 import typer
 
 from deploy.local import commands_engines, commands_fleet, commands_runs, commands_stack, failures
+from deploy.local.commands_runs import INTERRUPTED
 from deploy.local.program import program_name
 from shared.errors import LekhikaError
 
@@ -47,6 +48,8 @@ def _run(*, as_json: bool) -> int:
         return ended.code if isinstance(ended.code, int) else 1
     except BrokenPipeError:
         raise
+    except typer.Abort:
+        return INTERRUPTED
     except typer.TyperException as problem:
         print(failures.error_json("wrong_usage", problem.format_message()), file=sys.stderr)
         return problem.exit_code

@@ -78,7 +78,7 @@ def test_a_stop_keeps_the_execution_and_says_who_asked(home: Path) -> None:
     slow = "topic=storms [[standin chunk_ms=2000]]"  # so that it still runs when the next command has started
     started = lekhika("run", "short-book", "--input", slow, "--home", str(home)).stdout.strip()
     assert lekhika("stop", started, "--reason", "enough", "--home", str(home)).returncode == 0
-    lekhika("watch", started, "--home", str(home))
+    assert lekhika("watch", started, "--home", str(home)).returncode == 1
     shown = as_json("show", started, "--home", str(home))
     assert shown["status"] == "stopped"
     assert shown["stop"]["reason"] == "enough"
@@ -105,6 +105,7 @@ def test_a_refusal_is_one_text_on_stderr_and_exit_code_1(home: Path) -> None:
     result = lekhika("run", "no-such-engine", "--home", str(home))
     assert (result.returncode, result.stdout) == (1, "")
     assert "404" in result.stderr
+    assert "lekhika engine list" in result.stderr
     assert "Traceback" not in result.stderr
 
 

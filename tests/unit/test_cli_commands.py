@@ -1,6 +1,8 @@
 """Commands against a gateway that answers what the contract says."""
 
 import json
+import subprocess
+import sys
 import threading
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -46,12 +48,35 @@ FIRST_PART = (
     'id: 2\nevent: node\ndata: {"id": "edit", "status": "running"}\n\n'
 )
 SECOND_PART = 'id: 3\nevent: end\ndata: {"status": "completed", "output": "/v1/executions/019a/output"}\n\n'
+STOPPED = 'id: 3\nevent: end\ndata: {"status": "stopped"}\n\n'
+SHARED = {"id": "theirs", "version": 4, "owner": "somebody", "shared": True}
+USAGE = {
+    "items": [{"bucket": "2026-01-01T05:45:00+05:45", "model": "m", "tokens": TOKENS}],
+    "totals": TOKENS | {"certainty": "unknown"},
+    "as_of": "2026-01-01T00:00:00Z",
+    "lag_seconds": 0,
+    "timezone": "Asia/Kathmandu",
+}
 INVALID = {
     "title": "Invalid input",
     "status": 422,
     "detail": "An input is missing.",
     "code": "invalid_input",
     "errors": [{"field": "input.topic", "detail": "is required"}],
+}
+
+ANSWERS: dict[str, Any] = {
+    "/v1/executions": {"items": [EXECUTION], "next_cursor": None},
+    "/v1/executions/019a": EXECUTION,
+    "/v1/executions/019a/events": SECOND_PART,
+    "/v1/executions/019a/output": "# A book",
+    "/v1/executions/019s": EXECUTION | {"status": "stopped", "stop": {"by": "me"}},
+    "/v1/executions/019s/events": STOPPED,
+    "/v1/executions/019s/output": "",
+    "/v1/engines": {"items": [{"id": "mine", "version": 1, "owner": "me"}, SHARED]},
+    "/v1/engines/short-book": {"id": "short-book", "inputs": {"chapters": {"type": "number"}}},
+    "/v1/usage": USAGE,
+    "/v1/me": {"user_id": "me"},
 }
 
 
@@ -62,23 +87,13 @@ class Gateway(BaseHTTPRequestHandler):
 
     def do_GET(self) -> None:
         self._note(None)
-        match self.path.partition("?")[0]:
-            case "/v1/executions/019a/events" if self.headers["Last-Event-ID"] is None:
-                self._send(200, FIRST_PART, "text/event-stream")
-            case "/v1/executions/019a/events":
-                self._send(200, SECOND_PART, "text/event-stream")
-            case "/v1/executions/019a/output":
-                self._send(200, "# A book", "text/markdown")
-            case "/v1/executions/019a":
-                self._send(200, EXECUTION)
-            case "/v1/executions":
-                self._send(200, {"items": [EXECUTION], "next_cursor": None})
-            case "/v1/engines/short-book":
-                self._send(200, {"id": "short-book", "inputs": {"chapters": {"type": "number"}}})
-            case "/v1/usage":
-                self._send(200, {"items": [], "totals": TOKENS, "as_of": None, "lag_seconds": 0})
-            case _:
-                self._send(404, {"title": "Not found", "status": 404, "detail": "There is no such thing."})
+        path = self.path.partition("?")[0]
+        if path == "/v1/executions/019a/events" and self.headers["Last-Event-ID"] is None:
+            self._send(200, FIRST_PART)
+        elif path in ANSWERS:
+            self._send(200, ANSWERS[path])
+        else:
+            self._send(404, {"title": "Not found", "status": 404, "detail": "There is no such thing."})
 
     def do_POST(self) -> None:
         body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
@@ -91,12 +106,18 @@ class Gateway(BaseHTTPRequestHandler):
         else:
             self._send(202, EXECUTION)
 
+    def do_PUT(self) -> None:
+        body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
+        self._note(body)
+        self._send(200, body | {"version": body.get("version", 1), "owner": "me"})
+
     def _note(self, body: Any) -> None:
         self.asked.append((self.command, self.path, body, self.headers["Authorization"]))
 
-    def _send(self, status: int, content: Any, kind: str = "application/json") -> None:
+    def _send(self, status: int, content: Any) -> None:
         data = content.encode() if isinstance(content, str) else json.dumps(content).encode()
         self.send_response(status)
+        kind = "text/event-stream" if self.path.endswith("/events") else "application/json"
         self.send_header("Content-Type", kind)
         self.send_header("Content-Length", str(len(data)))
         self.end_headers()
@@ -134,8 +155,7 @@ def test_run_prints_the_id_and_sends_typed_inputs(asked: list[Any]) -> None:
 def test_a_refusal_names_the_field(asked: list[Any]) -> None:
     result = invoke("run", "short-book")
     assert isinstance(result.exception, Refused)
-    assert "Invalid input (422): An input is missing." in str(result.exception)
-    assert "input.topic: is required" in str(result.exception)
+    assert str(result.exception) == "Invalid input (422)\n  input.topic: is required"
 
 
 def test_an_input_of_the_wrong_form_is_wrong_usage(asked: list[Any]) -> None:
@@ -190,3 +210,81 @@ def test_no_gateway_is_said_plainly(monkeypatch: pytest.MonkeyPatch) -> None:
     result = invoke("list")
     assert isinstance(result.exception, NoAnswer)
     assert "http://127.0.0.1:1" in str(result.exception)
+
+
+def lekhika(*arguments: str) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-m", "deploy.local.cli", *arguments]
+    return subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+
+
+@pytest.mark.parametrize(("execution_id", "code"), [("019a", 0), ("019s", 1)])
+def test_watching_ends_as_the_execution_did(asked: list[Any], execution_id: str, code: int) -> None:
+    assert invoke("watch", execution_id).exit_code == code
+
+
+@pytest.mark.parametrize(("by", "begin"), [("hour", "2026-01-01 05:45"), ("day", "2026-01-01")])
+def test_usage_is_shown_in_the_zone_of_the_answer(asked: list[Any], by: str, begin: str) -> None:
+    head, row, total, as_of = invoke("usage", "--by", by).stdout.splitlines()
+    assert head.startswith(f"{by} (Asia/Kathmandu)")
+    assert row.split(" m ")[0].strip() == begin
+    assert total.endswith("at least 15")
+    assert as_of == "as of 2026-01-01 05:45:00, 0 s behind"
+
+
+def test_csv_and_json_exclude_each_other(asked: list[Any]) -> None:
+    assert invoke("usage", "--csv", "--json").exit_code == 2
+
+
+def test_a_stop_of_ones_own_is_by_you(asked: list[Any]) -> None:
+    assert "asked by you" in invoke("show", "019s").stdout
+
+
+@pytest.mark.parametrize(
+    ("definition", "told"),
+    [
+        ({"id": "new"}, "stored as a new engine\n"),
+        ({"id": "mine"}, "unchanged"),
+        ({"id": "mine", "version": 2}, "stored as a new version"),
+        ({"id": "theirs"}, "hides the shared engine"),
+    ],
+)
+def test_put_says_what_became_of_the_definition(
+    asked: list[Any], tmp_path: Path, definition: dict[str, Any], told: str
+) -> None:
+    file = tmp_path / "engine.json"
+    file.write_text(json.dumps(definition))
+    assert told in invoke("engine", "put", str(file)).stdout
+
+
+def test_a_file_that_can_not_be_written_is_one_line(asked: list[Any]) -> None:
+    result = lekhika("engine", "show", "short-book", "--to", "/nonexistent/x.json")
+    assert (result.returncode, result.stderr) == (1, "/nonexistent/x.json: No such file or directory\n")
+
+
+def test_errors_are_json_where_that_is_asked_for(asked: list[Any]) -> None:
+    result = lekhika("run", "short-book", "--json")
+    assert (result.returncode, result.stdout) == (1, "")
+    assert json.loads(result.stderr)["error"] == {
+        "code": "invalid_input",
+        "status": 422,
+        "detail": "An input is missing.",
+        "errors": INVALID["errors"],
+    }
+    wrong = lekhika("usage", "--by", "week", "--json")
+    assert wrong.returncode == 2
+    assert json.loads(wrong.stderr)["error"]["code"] == "wrong_usage"
+
+
+def test_a_reader_that_has_seen_enough_is_no_error(asked: list[Any]) -> None:
+    command = [sys.executable, "-m", "deploy.local.cli", "show", "019a", "--json"]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
+        assert process.stdout is not None
+        assert process.stderr is not None
+        process.stdout.close()
+        assert process.stderr.read() == b""
+    assert process.returncode == 1
+
+
+@pytest.mark.parametrize("options", [["--executors", "0"], ["--gemini-url", "ftp://x"]])
+def test_up_refuses_what_can_not_work(options: list[str]) -> None:
+    assert invoke("up", *options).exit_code == 2

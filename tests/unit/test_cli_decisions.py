@@ -2,6 +2,7 @@
 
 import pytest
 
+from deploy.local.definition_files import parse
 from deploy.local.environment import choose_provider, inherited, service_variables
 from deploy.local.inputs import WrongInput, inputs_from
 from deploy.local.log_lines import readable
@@ -88,8 +89,9 @@ def test_an_input_must_be_key_and_value(word: str) -> None:
 
 def test_tokens_show_how_certain_they_are() -> None:
     assert tokens({"total": 1200, "certainty": "measured"}) == "1,200"
-    assert tokens({"total": 5, "certainty": "estimated"}) == "~5"
-    assert tokens({"total": 5, "certainty": "unknown"}) == "?5"
+    assert tokens({"total": 5, "certainty": "estimated"}) == "about 5"
+    assert tokens({"total": 5, "certainty": "unknown"}) == "at least 5"
+    assert tokens({"total": 0, "certainty": "unknown"}) == "-"
 
 
 def test_durations_need_both_ends() -> None:
@@ -101,3 +103,22 @@ def test_a_failed_service_is_shown_by_its_traceback_not_by_json() -> None:
     lines = ["plain", '{"level": "error", "message": "failed", "exception": "Traceback:\\n  boom"}', "[1]"]
     assert readable(lines) == "plain\nerror: failed\nTraceback:\n  boom\n[1]"
     assert readable(lines, last=1) == "[1]"
+
+
+@pytest.mark.parametrize(
+    ("text", "suffix", "told"),
+    [
+        ('{\n  "id": x}', ".json", "not JSON, line 2, column 9"),
+        ("id: x", ".json", "not JSON, line 1, column 1"),
+        ('{"id": x}', "", "not JSON, line 1"),
+        ("id: [", ".yaml", "not YAML, line 1"),
+    ],
+)
+def test_a_definition_says_where_it_is_wrong(text: str, suffix: str, told: str) -> None:
+    with pytest.raises(ValueError, match=told):
+        parse(text, suffix)
+
+
+@pytest.mark.parametrize(("text", "suffix"), [("id: x", ""), ("{id: x}", ".yml"), (' {"id": "x"}', "")])
+def test_a_definition_is_read_by_its_suffix_else_by_its_start(text: str, suffix: str) -> None:
+    assert parse(text, suffix) == {"id": "x"}
