@@ -50,8 +50,8 @@ asyncapi: $(READY)  ## Write docs/asyncapi.json anew from the code
 settings: $(READY)  ## Write docs/settings.md anew from the code
 	$(BIN)/python -m tests.support.settings_table
 
-lock: $(READY)  ## Resolve requirements.lock anew (needs uv)
-	uv pip compile pyproject.toml --all-extras --universal --generate-hashes --no-emit-index-url \
+lock:  ## Resolve requirements.lock anew (needs uv)
+	uv pip compile pyproject.toml --all-extras --universal --generate-hashes --no-emit-index-url --no-strip-extras \
 	  --no-header --python-version 3.11 -o requirements.lock
 
 clean:  ## Remove .venv and caches; the data in .lekhika stays
