@@ -52,7 +52,7 @@ class Executor:
             parts,
             Witness(js, self.heartbeat),
             instance=settings.instance,
-            attempts=settings.max_attempts,
+            max_losses=settings.max_attempts,
         )
         self.intake = Intake(client, settings.slots, self._start)
         self._stop = stop
