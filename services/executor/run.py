@@ -139,12 +139,12 @@ class ExecutionRun:
         self._values[node] = planner.value_of(text, structured)
         self._written += len(text.encode())
 
-    def progressed(self) -> None:
+    def progressed(self, adding: int = 0) -> None:
         if self._interrupt is not None:
             return
         open_usage = [usage for call in self._open(self.journal.state) for usage in call.usage]
         open_text = sum(call.size for call in self._calls.values())
-        self._limit = exceeded(self.journal.state, open_usage, self._written + open_text)
+        self._limit = exceeded(self.journal.state, open_usage, self._written + open_text + adding)
         if self._limit is not None:
             self.interrupt(Interrupt.LIMIT)
 

@@ -7,6 +7,9 @@ from shared.events import NodeCompleted
 
 async def run_template(run: Run, step: GiveText) -> None:
     """Raises: Fenced and StopSeen, from the journal."""
+    run.progressed(adding=len(step.text.encode()))
+    if run.interrupted():
+        return
     output = await run.artifacts.put_text(run.journal.state.id, step.text)
     await run.journal.append(
         lambda state: NodeCompleted(
