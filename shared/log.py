@@ -197,14 +197,17 @@ class Follower:
     sequence in its stored guard, so a gap shows with the next copy, and `catch_up` finds what no copy announced.
     """
 
-    def __init__(self, log: ExecutionLog, execution_id: str) -> None:
+    def __init__(self, log: Log, execution_id: str) -> None:
         self._log = log
         self._id = execution_id
         self._heard: asyncio.Queue[Recorded] = asyncio.Queue(maxsize=1024)
         self.position = 0
 
     async def hear(self, msg: Msg) -> None:
-        recorded = from_copy(msg)
+        self.offer(from_copy(msg))
+
+    def offer(self, recorded: Recorded) -> None:
+        """A copy, in whatever order and however often it comes."""
         if not self._heard.full():  # a full queue is a gap, and gaps are fetched
             self._heard.put_nowait(recorded)
 
