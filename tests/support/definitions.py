@@ -33,3 +33,14 @@ def book(mark: str, options: str = "") -> dict[str, Any]:
         ],
         "output": "book",
     }
+
+
+def two_steps(mark: str, options: str) -> dict[str, Any]:
+    first = {"id": "first", "kind": "generate", "model": MODEL, "prompt": f"{mark} first [[standin words=5]]"}
+    second = {
+        "id": "second",
+        "kind": "generate",
+        "model": MODEL,
+        "prompt": f"{mark} second {{{{ first }}}} [[standin {options}]]",
+    }
+    return {"nodes": [first, second], "output": "second"}
