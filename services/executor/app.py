@@ -146,7 +146,8 @@ async def main(settings: ExecutorSettings, stop: Stop, maker: LineMaker) -> None
             _tasks(stop, executor.intake.run()),
         ):
             await stop.wait()
-            executor.intake.paused = True  # what still comes is given back at once
+            executor.worker.leave()
+            await executor.intake.leave()
             await executor.worker.release_all(settings.shutdown_seconds)
         await executor.gemini.aclose()
     finally:

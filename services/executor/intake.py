@@ -6,6 +6,7 @@ fifths of them, and keeps a small share even when `now` is busy.
 """
 
 import asyncio
+import contextlib
 import itertools
 import json
 import logging
@@ -25,6 +26,8 @@ GRACE_SECONDS = 2.0
 """After its expiry a poll of which nothing is heard any more is given up."""
 IDLE_SECONDS = 0.25
 """Between two looks at empty `later` lanes."""
+LEAVE_SECONDS = 1.0
+"""How long taking leave of the queue may take."""
 _EXPIRED = "408"
 _ANSWERS = ("404", _EXPIRED)
 NOW_WAITING = 16
@@ -61,8 +64,12 @@ class Pull:
         self._subscription = await self._nc.subscribe(f"{self._inbox}.*", cb=self._hear)
 
     async def close(self) -> None:
+        """Nothing more is delivered to us; what was on its way still comes, and is dealt with, before this returns.
+
+        Raises: NatsError, when there is no connection.
+        """
         if self._subscription is not None and not self._nc.is_closed:
-            await self._subscription.unsubscribe()
+            await self._subscription.drain()  # type: ignore[no-untyped-call]
 
     @property
     def outstanding(self) -> int:
@@ -127,6 +134,7 @@ class Intake:
         self.running = {subjects.NOW: 0, "later": 0}
         self.paused = False
         self._start = start
+        self._pulls: list[Pull] = []
         self._changed = asyncio.Event()
         self._now = Pull(nc, subjects.NOW, lambda msg: self._take(msg, subjects.NOW), self._changed.set)
         self._later = [
@@ -158,8 +166,8 @@ class Intake:
         return sum(self.running.values())
 
     async def run(self) -> None:
-        pulls = [self._now, *self._later]
-        for pull in pulls:
+        self._pulls = [self._now, *self._later]
+        for pull in self._pulls:
             await pull.open()
         try:
             rotation = itertools.cycle(self._later)
@@ -170,8 +178,18 @@ class Intake:
                     _log.warning("asking for work failed: %s", type(error).__name__)
                 await self._wait()
         finally:
-            for pull in pulls:
-                await pull.close()
+            await self.leave()
+
+    async def leave(self) -> None:
+        """Asks for nothing more, and takes back what was asked for.
+
+        Before anything is handed back: else it would come to our own polls again, and wait there for our end.
+        """
+        self.paused = True
+        pulls, self._pulls = self._pulls, []
+        with contextlib.suppress(NatsError, TimeoutError):
+            async with asyncio.timeout(LEAVE_SECONDS):
+                await asyncio.gather(*(pull.close() for pull in pulls))
 
     async def _wait(self) -> None:
         try:

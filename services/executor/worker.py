@@ -247,9 +247,12 @@ class Worker:
         for msg in [*self._taken.values(), *(running.msg for running in self.running.values())]:
             await _settle(msg.in_progress())
 
+    def leave(self) -> None:
+        """What is delivered from now on is given back at once."""
+        self._leaving.set()
+
     async def release_all(self, seconds: float) -> None:
         """Hands everything back, so that others go on at once; waits at most so long."""
-        self._leaving.set()
         for running in list(self.running.values()):
             running.run.interrupt(Interrupt.RELEASE)
         if self._handling:
