@@ -2,8 +2,8 @@
 
 import re
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any
 
@@ -28,11 +28,9 @@ Counts = tuple[int, ...]
 class Call:
     """A call as the stand-in saw it. `begun` is a Unix time."""
 
-    mark: str
     node: str
     begun: float
     tokens: Counts
-    open: bool
 
 
 @dataclass(frozen=True)
@@ -41,16 +39,16 @@ class Evidence:
 
     histories: Mapping[str, Sequence[ev.Recorded]]
     states: Mapping[str, ExecutionState]
-    asked: Mapping[str, Asked]
     marks: Mapping[str, str]
     calls: Mapping[str, Sequence[Call]]
-    lives: Mapping[str, Life]
-    held: Mapping[str, Sequence[tuple[float, float]]]
+    asked: Mapping[str, Asked] = field(default_factory=dict)
+    lives: Mapping[str, Life] = field(default_factory=dict)
+    held: Mapping[str, Sequence[tuple[float, float]]] = field(default_factory=dict)
     """By member, when it was cut off from NATS."""
-    outages: Sequence[tuple[float, float]]
+    outages: Sequence[tuple[float, float]] = ()
     """Of NATS."""
-    ledger: Mapping[str, Sequence[Mapping[str, Any]]]
-    rows: Mapping[str, Mapping[str, Any]]
+    ledger: Mapping[str, Sequence[Mapping[str, Any]]] = field(default_factory=dict)
+    rows: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
 
     def calls_of(self, execution_id: str) -> Sequence[Call]:
         return self.calls.get(self.marks[execution_id], ())
@@ -67,22 +65,20 @@ def mark_of(history: Sequence[ev.Recorded]) -> str:
     return str(first.body.input["mark"])
 
 
-async def read_calls(site: Site) -> dict[str, list[Call]]:
+def calls_of_ledger(items: Iterable[Mapping[str, Any]]) -> dict[str, list[Call]]:
+    """The stand-in's ledger, by the mark in each prompt."""
     found: dict[str, list[Call]] = defaultdict(list)
-    items = (await site.ask_standin("/admin/ledger", limit=1_000_000))["items"]
     for item in items:
         named = _PROMPT.search(item["prompt"])
         if named is None:
             continue
         tokens = item["tokens"] or {}
         call = Call(
-            mark=named[1],
             node=named[2],
             begun=item["received_ns"] / 1e9,
             tokens=tuple(tokens.get(kind, 0) for kind in TOKENS),
-            open=item["closed_ns"] is None,
         )
-        found[call.mark].append(call)
+        found[named[1]].append(call)
     return found
 
 
@@ -102,7 +98,7 @@ async def gather(site: Site, recorder: Recorder, asked: Mapping[str, Asked]) -> 
         states={key: state for key, state in recorder.states.items() if state is not None},
         asked=asked,
         marks={key: mark_of(history) for key, history in recorder.histories.items()},
-        calls=await read_calls(site),
+        calls=calls_of_ledger((await site.ask_standin("/admin/ledger", limit=1_000_000))["items"]),
         lives={life.instance: life for life in site.fleet.lives() if life.instance},
         held={name.partition("/")[0]: link.held for name, link in nats.items()},
         outages=site.outages["nats"],
