@@ -8,6 +8,7 @@ from services.executor.call import Call
 from services.executor.models.answer import Accepted, judge
 from services.executor.models.provider import ModelError, ModelRequest
 from services.executor.nodes.context import NodeFailed, Run
+from services.executor.nodes.keep import keep_text
 from services.executor.planner import CallModel
 from services.executor.retry import next_delay
 from shared import conventions as metrics
@@ -156,7 +157,7 @@ async def _wait_or_fail(run: Run, call: Call, error: ModelError, tries: int) -> 
 
 
 async def _complete(run: Run, step: CallModel, call: Call, accepted: Accepted) -> None:
-    output = await run.artifacts.put_text(run.journal.state.id, accepted.text)
+    output = await keep_text(run, accepted.text)
     reach(Point.EXECUTOR_ARTIFACT_STORED)
     structured = step.prompt.task.output_schema is not None
     await run.journal.append(

@@ -1,13 +1,14 @@
 """A node whose text is put together without a model."""
 
 from services.executor.nodes.context import Run
+from services.executor.nodes.keep import keep_text
 from services.executor.planner import GiveText
 from shared.events import NodeCompleted
 
 
 async def run_template(run: Run, step: GiveText) -> None:
     """Raises: Fenced and StopSeen, from the journal."""
-    output = await run.artifacts.put_text(run.journal.state.id, step.text)
+    output = await keep_text(run, step.text)
     await run.journal.append(
         lambda state: NodeCompleted(
             attempt=state.attempt,
