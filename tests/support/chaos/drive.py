@@ -11,7 +11,14 @@ from typing import Any
 from tests.support.chaos import leaks
 from tests.support.chaos.call_checks import call_faults
 from tests.support.chaos.evidence import Evidence, gather, query
-from tests.support.chaos.log_checks import log_faults, request_faults, row_faults, stop_faults, story
+from tests.support.chaos.log_checks import (
+    failure_faults,
+    log_faults,
+    request_faults,
+    row_faults,
+    stop_faults,
+    story,
+)
 from tests.support.chaos.people import People
 from tests.support.chaos.plan import Plan
 from tests.support.chaos.recorder import Recorder
@@ -138,6 +145,7 @@ async def _soon(run: Run, what: str, ask: Callable[[], Awaitable[Any]]) -> None:
 def _prove(run: Run, evidence: Evidence) -> None:
     run.fault(*run.people.wrong, *run.troubles.wrong)
     run.fault(*log_faults(evidence), *request_faults(evidence), *stop_faults(evidence))
+    run.fault(*failure_faults(evidence))
     run.fault(*row_faults(evidence), *ledger_faults(evidence), *rollup_faults(run.site))
     if not run.report.faults:  # what has not ended can not be compared
         run.fault(*call_faults(evidence, run.late_calls), *usage_faults(evidence))

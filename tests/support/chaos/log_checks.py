@@ -72,6 +72,15 @@ def stop_faults(evidence: Evidence) -> Iterator[str]:
                 yield f"{mark} ({state.id}): a stop was answered 200 with {status}"
 
 
+def failure_faults(evidence: Evidence) -> Iterator[str]:
+    """Nothing fails but what its provider refuses; whatever dies, the work goes on."""
+    for key, state in evidence.states.items():
+        asked = evidence.asked.get(evidence.marks[key])
+        refused = asked is not None and "fault=safety" in asked.request.options
+        if state.error is not None and not (refused and state.error.code == "answer_blocked"):
+            yield f"{key}: failed with {state.error.code}: {state.error.message} ({story(evidence.histories[key])})"
+
+
 def row_faults(evidence: Evidence) -> Iterator[str]:
     """The read model says what the fold says; what is pruned has no row."""
     for key, state in evidence.states.items():
