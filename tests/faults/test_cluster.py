@@ -61,7 +61,8 @@ async def stop_in_time(here: World, key: str) -> float:
     """Asks for a stop, whatever the cluster does; gives the seconds from its storage to the end."""
     await until(lambda: asked_to_stop(here, key))
     asked = next(r for r in await here.history(key) if r.event.type == "stop_requested")
-    state = await here.ended(key)
+    await until(lambda: all_ended(here, [key]), ENDING_SECONDS, 0.1)
+    state = await here.state(key)
     assert state.status is Status.STOPPED
     assert state.ended_at is not None
     return (state.ended_at - asked.time).total_seconds()
@@ -111,7 +112,9 @@ async def test_the_leader_is_killed_and_nothing_is_lost_and_stops_are_obeyed(
 
 
 async def all_ended(here: World, keys: list[str]) -> bool:
-    return all([(await here.state(key)).ended for key in keys])
+    with contextlib.suppress(Unavailable):
+        return all([(await here.state(key)).ended for key in keys])
+    return False
 
 
 async def gathered(here: World, marks: dict[str, str]) -> Evidence:
