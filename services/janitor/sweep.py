@@ -59,10 +59,14 @@ class Sweeper:
         self._known: set[str] = set()
         self._not_before = 0.0
 
+    @property
+    def resting(self) -> bool:
+        """Whether a sweep was finished, and the next is not due yet."""
+        return asyncio.get_running_loop().time() < self._not_before
+
     async def round(self, now: datetime) -> int:
         """Looks at a page of the bucket, or rests; returns how much was deleted. Raises: Unavailable."""
-        clock = asyncio.get_running_loop().time
-        if clock() < self._not_before or not self._may_act():
+        if self.resting or not self._may_act():
             return 0
         page = await _page(self._nc, self._position)
         deleted = 0
@@ -72,7 +76,7 @@ class Sweeper:
         if not page:
             deleted += await self._strays(now)
             self._position, self._known = 0, set()
-            self._not_before = clock() + EVERY_SECONDS
+            self._not_before = asyncio.get_running_loop().time() + EVERY_SECONDS
         return deleted
 
     async def _look(self, entry: Entry, now: datetime) -> bool:

@@ -21,7 +21,7 @@ async def swept(world: World, *, later: timedelta) -> int:
     """One whole sweep, as if so much time had passed."""
     sweeper = Sweeper(world.parts, may_act=lambda: True)
     deleted = 0
-    while sweeper._not_before == 0.0:
+    while not sweeper.resting:
         deleted += await sweeper.round(datetime.now(UTC) + later)
     return deleted
 

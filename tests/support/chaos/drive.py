@@ -90,7 +90,7 @@ async def _end(run: Run) -> None:
     began = time.monotonic()
     await run.troubles.heal()
     for member in run.site.fleet.members.values():
-        await member.ready(run.site.http)
+        await member.ready()
     accepted = {asked.execution_id for asked in run.people.asked.values() if asked.ids}
 
     def all_ended() -> bool:
@@ -164,6 +164,8 @@ async def _clear(run: Run) -> None:
         run.fault(*leaks.left_in_log(run.recorder.histories))
     await _soon(run, "rows of what was pruned", _later(lambda: query(here, "SELECT id FROM executions")))
     run.figures["artifacts left when all was pruned"] = len(await leaks.artifact_names(here))
+    if left := await leaks.left_after_sweeps(here):
+        run.fault(f"{left} messages are left in the bucket of artifacts after a sweep")
     late = await here.fleet.close()
     run.fault(*(f"{name} did not end when asked" for name in late))
     await _soon(run, "sessions in the database", _later(lambda: leaks.sessions(here)))

@@ -32,6 +32,7 @@ class Life:
     began: float = field(default_factory=time.time)
     ended: float | None = None
     asked: signal.Signals | None = None
+    was_ready: bool = False
     frozen: list[tuple[float, float]] = field(default_factory=list)
 
     @property
@@ -49,7 +50,7 @@ class Life:
 class Member:
     """One place of the fleet. Whoever dies in it is replaced, after `away` seconds, until `close`."""
 
-    def __init__(self, name: str, env: Mapping[str, str], folder: Path) -> None:
+    def __init__(self, name: str, env: Mapping[str, str], folder: Path, http: httpx.AsyncClient) -> None:
         self.name = name
         self.service = name.rpartition("-")[0]
         self.port = free_port()
@@ -58,6 +59,7 @@ class Member:
         self.next_kill_at = ""
         self._env = {**env, "LEKHIKA_HTTP_PORT": str(self.port)}
         self._folder = folder
+        self._http = http
         self._closing = False
 
     @property
@@ -84,13 +86,24 @@ class Member:
         self._task = spawn(self._watch(self.life), name=f"watch {self.name}")
 
     async def _watch(self, life: Life) -> None:
+        watching = spawn(self._see_ready(life), name=f"ready {self.name}")
         await until(lambda: life.process.poll() is not None, None, POLL_SECONDS)
         life.ended = time.time()
+        await cancel_and_wait(watching)
         away, self.away = self.away, 0.0
         if self._closing:
             return
         await asyncio.sleep(away)
         self.start()
+
+    async def _see_ready(self, life: Life) -> None:
+        await until(self._answers, None, 0.2)
+        life.was_ready = True
+
+    async def _answers(self) -> bool:
+        with contextlib.suppress(httpx.TransportError):
+            return (await self._http.get(f"{self.url}/readyz")).status_code == httpx.codes.OK
+        return False
 
     def send(self, number: signal.Signals) -> None:
         if self.life.process.poll() is None:
@@ -115,13 +128,8 @@ class Member:
                 life.process.send_signal(signal.SIGCONT)
             life.frozen.append((began, time.time()))
 
-    async def ready(self, http: httpx.AsyncClient, seconds: float = 90.0) -> None:
-        async def answers() -> bool:
-            with contextlib.suppress(httpx.TransportError):
-                return (await http.get(f"{self.url}/readyz")).status_code == httpx.codes.OK
-            return False
-
-        await until(answers, seconds, 0.1)
+    async def ready(self, seconds: float = 90.0) -> None:
+        await until(self._answers, seconds, 0.1)
 
     def reopen(self, **changes: str) -> None:
         """Starts it again after `close`, with other settings."""

@@ -3,15 +3,20 @@
 import os
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import psutil
 from nats.js.errors import NotFoundError
 
-from services.janitor.policy import artifacts_of
+from services.janitor.parts import Parts
+from services.janitor.policy import Limits, artifacts_of
+from services.janitor.sweep import AGE, BUCKET, Sweeper
 from shared import events as ev
 from shared import subjects
+from shared.artifacts import Artifacts
 from shared.jetstream import api
+from shared.log import ExecutionLog
 from shared.topology import TopologySettings, consumers, streams
 from tests.support.chaos.evidence import query
 from tests.support.chaos.site import MARK, Site
@@ -100,6 +105,23 @@ async def stray_chunks(site: Site) -> int:
     answer = await api(site.nc, f"STREAM.INFO.{stream}", {"subjects_filter": f"$O.{subjects.ARTIFACTS}.C.>"})
     counts: Counter[str] = Counter(answer.get("state", {}).get("subjects") or {})
     return sum(count for subject, count in counts.items() if subject.rpartition(".")[2] not in known)
+
+
+async def left_after_sweeps(site: Site) -> int:
+    """Messages in the bucket of artifacts once the janitor has swept it, as it does after an hour, twice."""
+    parts = Parts(
+        nc=site.nc,
+        db=None,  # type: ignore[arg-type]  # a sweep asks the log only
+        log=ExecutionLog(site.nc),
+        artifacts=Artifacts(site.nc.jetstream()),
+        limits=Limits(retention=timedelta()),
+    )
+    for _ in range(2):  # the second takes away the marks that the first has left
+        sweeper = Sweeper(parts, may_act=lambda: True)
+        while not sweeper.resting:
+            await sweeper.round(datetime.now(UTC) + 2 * AGE)
+    info = await api(site.nc, f"STREAM.INFO.{BUCKET}", {})
+    return int(info["state"]["messages"])
 
 
 def left_in_log(histories: Mapping[str, Sequence[ev.Recorded]]) -> Iterator[str]:

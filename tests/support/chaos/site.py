@@ -91,7 +91,7 @@ class Site:
             member.next_kill_at = first[member.name]
             member.start()
         for member in self.fleet.of("gateway"):
-            await member.ready(self.http)
+            await member.ready()
 
     def _fill(self) -> None:
         self.root = self.database.people["root"]
@@ -133,7 +133,7 @@ class Site:
             env["DATABASE_URL"] = self._through(
                 link, self.postgres.url_for(f"lekhika_{service}", ROLES[service])
             )
-        return Member(each, env, self.folder)
+        return Member(each, env, self.folder, self.http)
 
     async def _link(self, each: str, server: str, port: int) -> Link:
         link = Link(f"{each}/{server}", port)

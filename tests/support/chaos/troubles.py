@@ -1,6 +1,7 @@
 """Makes the troubles of a plan happen, one after the other; those that last run on beside the next."""
 
 import asyncio
+import contextlib
 import random
 import signal
 from collections import Counter
@@ -24,6 +25,9 @@ from tests.support.chaos.recorder import Recorder
 from tests.support.chaos.site import Site
 from tests.support.chaos.waiting import until
 
+KILLED_EARLY = 0.1
+"""Share of the kills that do not wait until their process has become ready."""
+READY_SECONDS = 20.0
 AT_ONCE = 5
 """Executions or messages that a trouble of the log is about."""
 
@@ -82,8 +86,11 @@ class Troublemaker:
         task.add_done_callback(self._lasting.discard)
 
     async def _kill(self, trouble: Trouble) -> None:
-        """Waits for a process to kill if it is dead just now."""
+        """Mostly waits for a process that has work to lose: on a slow machine most would die while they start."""
         member = self._site.fleet.members[trouble.target]
+        if trouble.chance > KILLED_EARLY:
+            with contextlib.suppress(TimeoutError):
+                await until(lambda: member.life.was_ready and member.life.ended is None, READY_SECONDS)
 
         def killed() -> bool:
             member.away, member.next_kill_at = trouble.seconds, trouble.kill_at
