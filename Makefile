@@ -42,7 +42,7 @@ bench: $(READY)  ## Measure, beside the bare floor
 	$(BIN)/python -m tests.bench
 
 faults: $(READY)  ## The fault suite: kills and lost connections (minutes)
-	$(BIN)/pytest tests/faults --timeout 900
+	$(BIN)/pytest tests/faults --timeout 900 -s
 
 asyncapi: $(READY)  ## Write docs/asyncapi.json anew from the code
 	$(BIN)/python -m tests.support.asyncapi

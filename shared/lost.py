@@ -11,7 +11,7 @@ from shared.ending import OpenCall, estimated, unknown_usage
 from shared.errors import Unavailable
 from shared.execution import ExecutionState, NodeState, NodeStatus
 from shared.jetstream import direct_get
-from shared.usage import ModelUsage, Tier
+from shared.usage import Certainty, ModelUsage, Tier
 
 TRIES = 2
 
@@ -38,7 +38,11 @@ def _own(node: NodeState, heard: Sequence[Delta]) -> Sequence[Delta]:
 
 def _usage(node: NodeState, state: ExecutionState, pieces: Sequence[Delta]) -> ModelUsage:
     """The last report as an estimate: nobody can finish the call any more. Without a report it is unknown."""
-    reports = [piece.usage for piece in pieces if piece.usage is not None]
+    reports = [
+        piece.usage
+        for piece in pieces
+        if piece.usage is not None and piece.usage.tokens.certainty is not Certainty.UNKNOWN
+    ]
     if reports:
         return estimated(max(reports, key=lambda report: report.tokens.total))
     model = node.model or "unknown"

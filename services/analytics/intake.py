@@ -17,6 +17,7 @@ from services.analytics.store import Arrived, Counted, Origin, Reject, Store
 from shared import conventions as names
 from shared.errors import Unavailable, UnknownEvent
 from shared.events import ExecutionCompleted, ExecutionFailed, ExecutionStopped, Recorded
+from shared.fault_points import Point, reach
 from shared.logs import get_logger
 from shared.messages import MESSAGE_ID, from_delivery
 from shared.subjects import execution_of
@@ -55,6 +56,7 @@ class Intake:
             except asyncio.CancelledError:
                 await _answer(messages, delay=0.0)  # another replica, or the next start, goes on at once
                 raise
+        reach(Point.ANALYTICS_COUNTED)
         await _answer(messages)
         self._delay, self.problem = FIRST_DELAY, None
         self.counted += result.new

@@ -20,6 +20,7 @@ from shared import ending, logs, subjects, telemetry
 from shared import events as ev
 from shared.errors import Conflict, Permanent, Retryable, Unavailable
 from shared.execution import ExecutionState, fold
+from shared.fault_points import Point, reach
 from shared.jetstream import api
 from shared.log import ExecutionLog
 from shared.lost import lost_usage, open_calls
@@ -76,6 +77,7 @@ class Worker:
             await _settle(msg.nak())
             return
         self._taken[execution_id] = msg
+        reach(Point.EXECUTOR_DELIVERED)
         with logs.bind_execution(execution_id), telemetry.process_span(msg.subject, msg.headers):
             try:
                 await self._decide(execution_id, msg, lane)
@@ -142,6 +144,8 @@ class Worker:
                 await self._end_without_running(state, _given_up(state, msg))
                 await _settle(msg.ack())
             case Decision.CLAIM | Decision.TAKE_OVER:
+                if decision is Decision.TAKE_OVER:
+                    reach(Point.EXECUTOR_TAKEOVER)
                 await self._run(state, msg, lane)
 
     async def _unreadable(self, execution_id: str, msg: Msg) -> None:
@@ -182,6 +186,7 @@ class Worker:
         self.running[state.id] = running  # before the claim: a stop right after it must find it
         try:
             await journal.claim(ev.ExecutionStarted(attempt=attempt, instance=self._instance, lost=lost))
+            reach(Point.EXECUTOR_CLAIMED)
             waited = (journal.state.last_at - state.requested_at).total_seconds()
             metrics.QUEUE_WAIT.labels(lane).observe(max(0.0, waited))
             if self._leaving.is_set():
@@ -205,10 +210,12 @@ class Worker:
     async def _conclude(self, running: Running, outcome: Outcome) -> None:
         match outcome:
             case Outcome.ENDED:
+                reach(Point.EXECUTOR_ENDED)
                 await _settle(running.msg.ack())
                 _measure(running.run.journal.state)
                 await self._forget_pieces(running.run)
             case Outcome.RELEASED:
+                reach(Point.EXECUTOR_RELEASED)
                 await _settle(running.msg.nak())
             case Outcome.FENCED:
                 # the message is the next owner's: no word on it. An end of its own is acknowledged when redelivered

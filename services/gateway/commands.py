@@ -17,6 +17,7 @@ from shared import conventions, ending, telemetry
 from shared import events as ev
 from shared.errors import Conflict
 from shared.execution import ExecutionState, Status, fold
+from shared.fault_points import Point, reach
 from shared.ids import new_id
 from shared.lost import open_calls
 from shared.usage import kind_of
@@ -69,6 +70,7 @@ async def start(parts: Parts, principal: Principal, wanted: Start) -> Answer:
         fixed = await parts.idempotency.fix(principal.user_id, wanted.key, mine)
         if fixed != mine:
             return await _again(parts, principal, wanted, fixed)
+        reach(Point.GATEWAY_KEY_FIXED)
     return await _request(parts, principal, wanted, engine, body, execution_id)
 
 
@@ -150,6 +152,7 @@ async def _append_request(
     """The state that it leads to, with the server's time, which its copy brings; with ours, if that is late."""
     async with parts.lanes.announced(execution_id) as heard:
         seq = await parts.log.append(execution_id, event, 0, headers=headers)
+        reach(Point.GATEWAY_REQUESTED)
         try:
             async with asyncio.timeout(ANNOUNCED_SECONDS):
                 stored_at = await heard
@@ -231,6 +234,7 @@ def _check_patience(stop: ev.StopInfo, now: datetime) -> None:
 async def _ask(parts: Parts, state: ExecutionState, wanted: Stop, *, force: bool) -> ExecutionState:
     event = ev.StopRequested(by=wanted.by, reason=wanted.reason, force=force)
     await _append(parts, state, event)
+    reach(Point.GATEWAY_STOP_STORED)
     return await _reload(parts, state)
 
 
@@ -252,7 +256,8 @@ async def _force(parts: Parts, state: ExecutionState, wanted: Stop) -> Execution
             state, by=wanted.by, reason=wanted.reason, at=datetime.now(UTC), open_calls=calls
         )
         try:
-            return await _append_end(parts, state, event)
+            state = await _append_end(parts, state, event)
+            reach(Point.GATEWAY_FORCED)
         except Conflict:
             state = await _reload(parts, state)
     return state

@@ -16,6 +16,7 @@ from services.gateway.projection_store import RowStore, Superseded
 from shared import conventions as names
 from shared.errors import Unavailable, UnknownEvent
 from shared.events import Recorded
+from shared.fault_points import Point, reach
 from shared.ids import is_id
 from shared.logs import get_logger
 
@@ -99,7 +100,9 @@ class Intake:
         events = [recorded for item in items if item.shown and (recorded := _read(item)) is not None]
         found = await self._rows.read({recorded.execution_id for recorded in events}) if events else {}
         changes = project(events, found)
+        reach(Point.PROJECTOR_READ)
         await self._write(changes.rows, changes, upto)
+        reach(Point.PROJECTOR_COMMITTED)
         self.position = upto
         names.POSITION.labels(READER).set(upto)
         for fault in changes.faults:

@@ -12,6 +12,7 @@ from services.janitor.prune import Pruner
 from services.janitor.reap import Reaper
 from services.janitor.rounds import Rounds
 from services.janitor.settings import JanitorSettings
+from services.janitor.sweep import Sweeper
 from shared import topology
 from shared.artifacts import Artifacts
 from shared.db import make_engine
@@ -66,6 +67,7 @@ async def main(settings: JanitorSettings, stop: Stop, maker: LineMaker) -> None:
             gather=partial(gather, parts.nc, parts.db),
             pruner=Pruner(parts, may_act=leadership.holds),
             reaper=Reaper(parts, may_act=leadership.holds, unbroken_since=heartbeat.unbroken_since),
+            sweeper=Sweeper(parts, may_act=leadership.holds),
         )
         health = health_server(
             settings.http_host,

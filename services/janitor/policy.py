@@ -194,6 +194,14 @@ def artifacts_of(history: Iterable[ev.Recorded]) -> list[ev.ArtifactRef]:
     return [ref for ref in found if ref is not None]
 
 
+def is_orphan(artifact: str, history: Sequence[ev.Recorded]) -> bool:
+    """Whether an artifact of this execution, put long ago, will never be named by an event."""
+    state = fold(history)
+    if state is not None and not state.ended:
+        return False
+    return artifact not in {ref.artifact for ref in artifacts_of(history)}
+
+
 def tombstone(state: ExecutionState) -> ev.ExecutionPruned:
     """What is left of an ended execution."""
     assert state.ended_at is not None

@@ -20,6 +20,7 @@ from shared import subjects, telemetry
 from shared.errors import Conflict, Unavailable, UnknownEvent
 from shared.events import ExecutionPruned, Recorded
 from shared.execution import fold
+from shared.fault_points import Point, reach
 from shared.jetstream import direct_get
 from shared.logs import get_logger
 from shared.messages import from_copy
@@ -116,6 +117,7 @@ class Pruner:
                 )
             except Conflict:
                 return False
+            reach(Point.JANITOR_TOMBSTONE)
             await self.delete(judged.history)
         names.PRUNED.inc()
         _log.info("pruned", execution_id=judged.id, reason=judged.decision.reason)
@@ -130,6 +132,7 @@ class Pruner:
             raise Unavailable("the bucket of artifacts does not answer") from error
         for recorded in history:
             await stream.delete(self._nc, recorded.seq)
+            reach(Point.JANITOR_DELETED_ONE)
 
     async def finish(self, *, at_most: int) -> int:
         """Finishes prunes that a crash interrupted; returns how many. Looks at each tombstone once.

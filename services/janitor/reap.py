@@ -26,6 +26,7 @@ from shared.events import (
     StopRequested,
 )
 from shared.execution import ExecutionState, Status, fold
+from shared.fault_points import Point, reach
 from shared.logs import get_logger
 from shared.lost import open_calls
 
@@ -145,6 +146,7 @@ class Reaper:
             except Permanent as error:
                 _log.error("can not be reaped", execution_id=doubt.id, action=action, reason=str(error))
                 return False
+        reach(Point.JANITOR_APPENDED)
         names.REAPED.labels(action).inc()
         if isinstance(event, ExecutionStopped | ExecutionFailed):
             names.EXECUTIONS_ENDED.labels(event.type, state.kind.value).inc()

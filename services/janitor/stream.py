@@ -40,9 +40,9 @@ async def exists(nc: Client, seq: int) -> bool:
     return "error" not in answer
 
 
-async def delete(nc: Client, seq: int) -> None:
-    """Deletes one message of EXECUTIONS; does nothing when it is gone already. Raises: Unavailable."""
-    answer = await api(nc, f"STREAM.MSG.DELETE.{subjects.EXECUTIONS}", {"seq": seq, "no_erase": True})
+async def delete(nc: Client, seq: int, stream: str = subjects.EXECUTIONS) -> None:
+    """Deletes one message of a stream; does nothing when it is gone already. Raises: Unavailable."""
+    answer = await api(nc, f"STREAM.MSG.DELETE.{stream}", {"seq": seq, "no_erase": True})
     error = answer.get("error")
     if error is None or error.get("err_code") in _NOT_THERE:
         return

@@ -116,8 +116,11 @@ class Connection:
 
     def send(self, event: h11.Event) -> None:
         data = self._http.send(event)
-        if data:
-            self._writer.write(data)
+        if not data:
+            return
+        if self._writer.transport.is_closing():  # uvloop would raise no ConnectionError for it
+            raise ConnectionResetError("the client is gone")
+        self._writer.write(data)
 
     async def drain(self) -> None:
         await self._writer.drain()

@@ -8,12 +8,14 @@ from services.executor.call import Call
 from services.executor.models.answer import Accepted, judge
 from services.executor.models.provider import ModelError, ModelRequest
 from services.executor.nodes.context import NodeFailed, Run
+from services.executor.nodes.keep import keep_text
 from services.executor.planner import CallModel
 from services.executor.retry import next_delay
 from shared import conventions as metrics
 from shared.deltas import Delta, Waiting
 from shared.events import NodeCompleted, NodeStarted
 from shared.execution import ExecutionState
+from shared.fault_points import Point, reach
 from shared.usage import ModelUsage, Tier
 
 CLOSE_SECONDS = 2.0
@@ -27,6 +29,7 @@ async def run_generate(run: Run, step: CallModel) -> None:
     while not run.interrupted():
         attempt = step.node_attempt + tries
         await run.journal.append(lambda state: _started(state, step, attempt, lost))  # noqa: B023 - appended at once
+        reach(Point.EXECUTOR_NODE_STARTED)
         if run.interrupted():
             return
         tier = run.journal.state.tiers.get(request.model, Tier.PAYG)
@@ -154,7 +157,8 @@ async def _wait_or_fail(run: Run, call: Call, error: ModelError, tries: int) -> 
 
 
 async def _complete(run: Run, step: CallModel, call: Call, accepted: Accepted) -> None:
-    output = await run.artifacts.put_text(run.journal.state.id, accepted.text)
+    output = await keep_text(run, accepted.text)
+    reach(Point.EXECUTOR_ARTIFACT_STORED)
     structured = step.prompt.task.output_schema is not None
     await run.journal.append(
         lambda state: NodeCompleted(
@@ -169,6 +173,7 @@ async def _complete(run: Run, step: CallModel, call: Call, accepted: Accepted) -
             usage=call.usage,
         )
     )
+    reach(Point.EXECUTOR_NODE_COMPLETED)
     for usage in call.usage:
         model = metrics.model_label(usage.model)
         for kind in ("input", "cached", "output", "thoughts", "tool"):

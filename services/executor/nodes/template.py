@@ -1,6 +1,7 @@
 """A node whose text is put together without a model."""
 
 from services.executor.nodes.context import Run
+from services.executor.nodes.keep import keep_text
 from services.executor.planner import GiveText
 from shared.events import NodeCompleted
 
@@ -10,7 +11,7 @@ async def run_template(run: Run, step: GiveText) -> None:
     run.progressed(adding=len(step.text.encode()))
     if run.interrupted():
         return
-    output = await run.artifacts.put_text(run.journal.state.id, step.text)
+    output = await keep_text(run, step.text)
     await run.journal.append(
         lambda state: NodeCompleted(
             attempt=state.attempt,
