@@ -31,7 +31,9 @@ LEAVE_SECONDS = 1.0
 _EXPIRED = "408"
 _ANSWERS = ("404", _EXPIRED)
 NOW_WAITING = 16
-"""Long polls that wait on `now` at most: as many requests as can start in the same instant."""
+"""Long polls that wait on `now` at most, and at most a third of the slots, which `later` can not have meanwhile: as
+many requests as can start in the same instant.
+"""
 
 _log = logging.getLogger(__name__)
 
@@ -138,17 +140,23 @@ class Intake:
         self._changed = asyncio.Event()
         self._now = Pull(nc, subjects.NOW, lambda msg: self._take(msg, subjects.NOW), self._changed.set)
         self._later = [
-            Pull(
-                nc, lane, lambda msg: self._take(msg, "later"), _nothing
-            )  # an empty lane is looked at again later
+            Pull(nc, lane, lambda msg: self._take(msg, "later"), self._empty)
             for lane in subjects.ALL_LANES
             if lane != subjects.NOW
         ]
+        self._rotation = itertools.cycle(self._later)
+        self._short = False
+        """Whether there were fewer slots for `later` than lanes to ask."""
 
     def _take(self, msg: Msg, lane: str) -> None:
         self.running[lane] += 1
         self._start(msg, lane)
         self._changed.set()
+
+    def _empty(self) -> None:
+        """A lane of `later` had nothing. It is looked at again after a rest; those not yet asked are asked at once."""
+        if self._short:
+            self._changed.set()
 
     def free(self, lane: str) -> None:
         """A slot of that lane is free again."""
@@ -170,10 +178,9 @@ class Intake:
         for pull in self._pulls:
             await pull.open()
         try:
-            rotation = itertools.cycle(self._later)
             while True:
                 try:
-                    await self._ask(rotation)
+                    await self._ask()
                 except NatsError as error:
                     _log.warning("asking for work failed: %s", type(error).__name__)
                 await self._wait()
@@ -199,29 +206,38 @@ class Intake:
             pass
         self._changed.clear()
 
-    async def _ask(self, rotation: "itertools.cycle[Pull]") -> None:
+    async def _ask(self) -> None:
         for pull in (self._now, *self._later):
             pull.sweep()
         if self.paused:
             return
-        for_now, for_later = shares(
-            self.slots,
-            now=self.running[subjects.NOW] + self._now.outstanding,
-            later=self.running["later"] + sum(pull.outstanding for pull in self._later),
-        )
         held = self._now.outstanding
-        wanted = min(NOW_WAITING, held + for_now)
+        wanted = min(NOW_WAITING, max(1, self.slots // 3), held + self._shares()[0])
         if (
             held <= wanted // 2 and wanted > held and not self._now.resting
         ):  # many at once: each poll is a message to the server
             await self._now.ask(wanted - held, wait=True)
-        for pull in itertools.islice(rotation, min(for_later, len(self._later))):
+        for pull in self._turns(self._shares()[1]):  # of what `now` has left
+            await pull.ask(1, wait=False)
+
+    def _shares(self) -> tuple[int, int]:
+        return shares(
+            self.slots,
+            now=self.running[subjects.NOW] + self._now.outstanding,
+            later=self.running["later"] + sum(pull.outstanding for pull in self._later),
+        )
+
+    def _turns(self, count: int) -> list[Pull]:
+        """The next `count` lanes of `later` that can be asked; the others lose their turn and cost nothing."""
+        found: list[Pull] = []
+        for _ in self._later:
+            if len(found) == count:
+                break
+            pull = next(self._rotation)
             if pull.outstanding == 0 and not pull.resting:
-                await pull.ask(1, wait=False)
-
-
-def _nothing() -> None:
-    return None
+                found.append(pull)
+        self._short = len(found) == count
+        return found
 
 
 def shares(slots: int, *, now: int, later: int) -> tuple[int, int]:
