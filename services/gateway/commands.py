@@ -2,7 +2,7 @@
 
 import asyncio
 import contextlib
-from collections.abc import Mapping
+from collections.abc import AsyncIterator, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
@@ -17,7 +17,7 @@ from shared import conventions, ending, telemetry
 from shared import events as ev
 from shared.errors import Conflict, Unavailable
 from shared.execution import ExecutionState, Status, fold
-from shared.ids import new_id
+from shared.ids import is_id, new_id
 from shared.lost import open_calls
 from shared.usage import kind_of
 from shared.validation import check_input
@@ -30,6 +30,7 @@ FORCE_WAIT = 2.0
 """Seconds that a forced stop leaves the executor to end it with exact figures."""
 STOP_SECONDS = 14.0
 """A stop that could not be settled by then is answered 503; asking again does no harm."""
+QUICK_TRIES = 5
 ANNOUNCED_SECONDS = 0.05
 
 Answer = tuple[int, dict[str, Any]]
@@ -180,26 +181,56 @@ async def stop(parts: Parts, principal: Principal, execution_id: str, wanted: St
 
     Raises: Problem 404, 409 (`force_too_early`), 410; LogFull; Unavailable.
     """
-    _, state = await load_own(parts, principal, execution_id)
-    return await settle(parts, state, wanted)
+    async with _in_time(execution_id):
+        asked = not wanted.force and await _ask_at_once(parts, principal, execution_id, wanted)
+        _, state = await load_own(parts, principal, execution_id)
+        return (202, await present(parts, state)) if asked else await _settle(parts, state, wanted)
 
 
-async def settle(parts: Parts, state: ExecutionState, wanted: Stop) -> Answer:
-    """Stops the execution, deciding anew whenever somebody else's event came between: a stop is never refused for that.
+async def force(parts: Parts, execution_id: str, wanted: Stop) -> Answer:
+    """Ends anybody's execution. Raises: Problem 404; LogFull; Unavailable."""
+    async with _in_time(execution_id):
+        state = fold(await parts.log.load(execution_id)) if is_id(execution_id) else None
+        if state is None:
+            raise not_found()
+        return await _settle(parts, state, wanted)
 
-    Raises: Problem 404, 409; LogFull; Unavailable, also when it takes too long.
-    """
+
+@contextlib.asynccontextmanager
+async def _in_time(execution_id: str) -> AsyncIterator[None]:
+    """Raises: Unavailable, when the block takes too long."""
     try:
         async with asyncio.timeout(STOP_SECONDS):
-            while True:
-                try:
-                    code, state = await _stop_once(parts, state, wanted)
-                except Conflict:
-                    state = await _reload(parts, state)
-                else:
-                    return code, await present(parts, state)
+            yield
     except TimeoutError as error:
-        raise Unavailable(f"the stop of {state.id} could not be settled in {STOP_SECONDS:g} s") from error
+        raise Unavailable(f"the stop of {execution_id} was not settled in {STOP_SECONDS:g} s") from error
+
+
+async def _ask_at_once(parts: Parts, principal: Principal, execution_id: str, wanted: Stop) -> bool:
+    """Asks the one who runs it before the history is read, which may be long, or written by another release.
+
+    False when that is not all there is to do. Raises: LogFull; Unavailable.
+    """
+    for _ in range(QUICK_TRIES):
+        outline = await parts.log.outline(execution_id) if is_id(execution_id) else None
+        if outline is None or not outline.runs or outline.user_id != principal.user_id:
+            return False
+        event = ev.StopRequested(by=wanted.by, reason=wanted.reason)
+        with contextlib.suppress(Conflict):
+            await parts.log.append(execution_id, event, outline.last_seq, headers=telemetry.inject({}))
+            return True
+    return False
+
+
+async def _settle(parts: Parts, state: ExecutionState, wanted: Stop) -> Answer:
+    """Decides anew whenever somebody else's event came between: a stop is never refused for that."""
+    while True:
+        try:
+            code, state = await _stop_once(parts, state, wanted)
+        except Conflict:
+            state = await _reload(parts, state)
+        else:
+            return code, await present(parts, state)
 
 
 async def _stop_once(parts: Parts, state: ExecutionState, wanted: Stop) -> tuple[int, ExecutionState]:
