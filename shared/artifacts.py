@@ -2,6 +2,7 @@
 
 import asyncio
 import hashlib
+import logging
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
 
@@ -18,7 +19,7 @@ from nats.js.object_store import ObjectStore
 from pydantic import ValidationError
 
 from shared import subjects
-from shared.errors import LekhikaError, LogFull, Permanent, Unavailable, UnknownEvent
+from shared.errors import LekhikaError, LogFull, Permanent, Retryable, Unavailable, UnknownEvent
 from shared.events import ArtifactRef, RequestBody, TextRef
 from shared.ids import new_id
 from shared.jetstream import FULL
@@ -27,6 +28,11 @@ INLINE_BYTES = 32 * 1024
 """A text up to this size travels inside its event."""
 PATIENCE_SECONDS = 30.0
 """For one artifact. The client library waits for ever for a part that never comes."""
+
+PARTIAL_SECONDS = 3.0
+"""How long an end waits for the bucket to take a text that was cut off."""
+
+_log = logging.getLogger(__name__)
 
 
 class ArtifactGone(Permanent):
@@ -92,6 +98,16 @@ class Artifacts:
         if len(data) <= inline:
             return TextRef(text=text, characters=len(text))
         return TextRef(ref=await self._put(execution_id, data), characters=len(text))
+
+    async def put_partial(self, execution_id: str, text: str, inline: int) -> TextRef:
+        """As `put_text`, for an end, which can not wait: the beginning that fits inline, when the bucket takes nothing."""
+        try:
+            async with asyncio.timeout(PARTIAL_SECONDS):
+                return await self.put_text(execution_id, text, inline)
+        except (Retryable, TimeoutError) as error:
+            _log.error("only the beginning of a partial text of %s is kept: %s", execution_id, error)
+        beginning = text.encode()[:inline].decode(errors="ignore")
+        return TextRef(text=beginning, characters=len(beginning))
 
     async def get_text(self, text: TextRef) -> str:
         """Raises: ArtifactGone; Unavailable."""

@@ -63,12 +63,13 @@ def stopped(
     by: str,
     reason: str | None,
     at: datetime,
+    force: bool = False,
     open_calls: Sequence[OpenCall] = (),
     heard_at: datetime | None = None,
     closed_at: datetime | None = None,
 ) -> ev.ExecutionStopped:
     """The end of a stop. If the history holds a stop request, that is the one that is answered."""
-    asked = state.stop or ev.StopInfo(by=by, reason=reason, at=at)
+    asked = state.stop or ev.StopInfo(by=by, reason=reason, force=force, at=at)
     stop = asked.model_copy(update={"heard_at": heard_at, "closed_at": closed_at})
     return ev.ExecutionStopped(summary=summary(state, open_calls), stop=stop, partials=partials(open_calls))
 

@@ -8,6 +8,7 @@ import asyncio
 import json
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
+from dataclasses import dataclass
 from typing import Any, Protocol
 
 from nats.aio.client import Client
@@ -18,10 +19,18 @@ from nats.errors import TimeoutError as NatsTimeoutError
 from shared import conventions as metrics
 from shared import subjects
 from shared.errors import Conflict, LogFull, Permanent, Unavailable
-from shared.events import AnyEvent, ExecutionPruned, ExecutionRequested, ExecutionRequeued, Recorded, encode
+from shared.events import (
+    TERMINAL_TYPES,
+    AnyEvent,
+    ExecutionPruned,
+    ExecutionRequested,
+    ExecutionRequeued,
+    Recorded,
+    encode,
+)
 from shared.ids import new_id
 from shared.jetstream import FULL, NOT_FOUND, api, direct_get
-from shared.messages import GUARD, GUARD_SUBJECT, MESSAGE_ID, TTL, from_copy, from_stored
+from shared.messages import GUARD, GUARD_SUBJECT, MESSAGE_ID, TTL, from_copy, from_stored, place
 
 MAX_EVENT_BYTES = 128 * 1024
 """Of one event with its headers; anything larger goes to the bucket `artifacts` first."""
@@ -35,6 +44,25 @@ _IN_FLIGHT = 10158
 _TOO_LARGE = 10054
 
 Headers = Mapping[str, str]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Outline:
+    """For each type of event of one execution the sequence of its last one; and whose execution it is."""
+
+    user_id: str | None
+    last: Mapping[str, int]
+
+    @property
+    def last_seq(self) -> int:
+        return max(self.last.values())
+
+    @property
+    def runs(self) -> bool:
+        """Somebody owns it, and nobody has asked for a stop."""
+        if any(kind in self.last for kind in ("stop_requested", "pruned", *TERMINAL_TYPES)):
+            return False
+        return self.last.get("started", 0) > self.last.get("released", 0)
 
 
 class Log(Protocol):
@@ -176,6 +204,21 @@ class ExecutionLog:
         """The last event on each of these subjects (wildcards allowed), in one request."""
         request = {"multi_last": list(wanted), "batch": 1024}
         return [from_copy(msg) async for msg in direct_get(self._nc, subjects.EXECUTIONS, request)]
+
+    async def outline(self, execution_id: str) -> Outline | None:
+        """What is there, without reading it. A follower may answer, and lag: only for a guarded append to build on.
+
+        None when there is nothing. Raises: Unavailable; UnknownEvent, when its request can not be read.
+        """
+        request = {"multi_last": [subjects.aggregate(execution_id)], "batch": 1024}
+        last: dict[str, int] = {}
+        user_id = None
+        async for msg in direct_get(self._nc, subjects.EXECUTIONS, request):
+            seq, kind = place(msg)
+            last[kind] = max(seq, last.get(kind, 0))
+            if kind == "requested":
+                user_id = getattr(from_copy(msg).event, "user_id", None)
+        return Outline(user_id=user_id, last=last) if last else None
 
     @asynccontextmanager
     async def follow(self, execution_id: str) -> AsyncIterator["Follower"]:

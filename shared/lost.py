@@ -1,5 +1,6 @@
 """What is left of model calls that their executor did not end itself: their last deltas, as far as there are any."""
 
+import asyncio
 from collections.abc import Iterable, Mapping, Sequence
 
 from nats.aio.client import Client
@@ -74,17 +75,18 @@ async def lost_usage(nc: Client, state: ExecutionState) -> tuple[ModelUsage, ...
 
 
 async def open_calls(nc: Client, artifacts: Artifacts, state: ExecutionState) -> Sequence[OpenCall]:
-    """What an end says about the calls that are open. Raises: Unavailable."""
+    """What an end says about the calls that are open."""
     nodes = _running(state)
     heard = await _heard(nc, state) if nodes else []
-    calls = []
-    for node in nodes:
+    room = INLINE_BYTES // max(1, len(nodes))  # all of them share the one event that they are put into
+
+    async def call(node: NodeState) -> OpenCall:
         pieces = _own(node, heard)
-        # All of them share the one event that they are put into.
-        text = await artifacts.put_text(state.id, text_of(pieces), inline=INLINE_BYTES // len(nodes))
+        text = await artifacts.put_partial(state.id, text_of(pieces), inline=room)
         usage = (_usage(node, state, pieces),)
-        calls.append(OpenCall(node=node.id, node_attempt=node.attempts, text=text, usage=usage))
-    return calls
+        return OpenCall(node=node.id, node_attempt=node.attempts, text=text, usage=usage)
+
+    return await asyncio.gather(*(call(node) for node in nodes))
 
 
 async def running_texts(nc: Client, state: ExecutionState) -> Mapping[str, str]:

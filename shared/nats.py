@@ -55,14 +55,19 @@ def end_process(reason: str) -> None:
     os.kill(os.getpid(), signal.SIGTERM)
 
 
-async def connect(url: str | SecretStr, name: str, on_closed: OnClosed = end_process) -> Connection:
+async def connect(
+    url: str | SecretStr,
+    name: str,
+    on_closed: OnClosed = end_process,
+    on_back: Callable[[], None] = lambda: None,
+) -> Connection:
     """A connected client; `url` may list several servers, separated by commas.
 
-    `on_closed` hears only of a close that nobody here asked for.
+    `on_closed` hears only of a close that nobody here asked for; `on_back` of every connection after the first.
     Raises: Unavailable, when no server takes the client within 15 s; Permanent, when the URL makes no sense.
     """
     client = Connection()
-    reporter = _Reporter(name, on_closed, closing=lambda: client.closing)
+    reporter = _Reporter(name, on_closed, on_back, closing=lambda: client.closing)
     attempt = spawn(client.connect(**_options(url, name, reporter)), name="NATS connect")
     try:
         await asyncio.wait([attempt], timeout=FIRST_CONNECT_SECONDS)
@@ -95,7 +100,7 @@ def broker_options(url: str | SecretStr, name: str, on_closed: OnClosed) -> dict
     subjects, ids included; use `telemetry.process_span` in handlers instead.
     """
     return {
-        **_options(url, name, _Reporter(name, on_closed, closing=lambda: False)),
+        **_options(url, name, _Reporter(name, on_closed, lambda: None, closing=lambda: False)),
         "logger": logging.getLogger("broker"),  # FastStream's own one writes colours to stderr
         "log_level": logging.DEBUG,  # two lines for every message else; failures are logged as errors anyway
     }
@@ -122,9 +127,12 @@ def _options(url: str | SecretStr, name: str, reporter: "_Reporter") -> dict[str
 class _Reporter:
     """Logs changes of a connection. Of the errors in one outage only the first of each text is logged."""
 
-    def __init__(self, name: str, on_closed: OnClosed, closing: Callable[[], bool]) -> None:
+    def __init__(
+        self, name: str, on_closed: OnClosed, on_back: Callable[[], None], closing: Callable[[], bool]
+    ) -> None:
         self._name = name
         self._on_closed = on_closed
+        self._on_back = on_back
         self._closing = closing
         self._lost_at: float | None = None
         self._seen: set[str] = set()
@@ -153,6 +161,7 @@ class _Reporter:
         self._lost_at = None
         self._seen.clear()
         _log.info("NATS %s: connected again after %.1f s", self._name, seconds)
+        self._on_back()
 
     async def _closed(self) -> None:
         if not self._closing():

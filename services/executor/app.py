@@ -14,12 +14,13 @@ from services.executor.evidence import Witness
 from services.executor.intake import Intake
 from services.executor.models.gemini import Gemini, rehearse
 from services.executor.run import Parts
+from services.executor.server_clock import ServerClock
 from services.executor.settings import ExecutorSettings
 from services.executor.signals import subscribe
 from services.executor.worker import Worker
 from shared import conventions as metrics
 from shared.artifacts import Artifacts
-from shared.errors import Permanent, Unavailable
+from shared.errors import LekhikaError, Permanent, Unavailable
 from shared.health import health_server
 from shared.heartbeat import Heartbeat
 from shared.log import ExecutionLog
@@ -46,7 +47,13 @@ class Executor:
         self.client = client
         self.gemini = Gemini(settings.gemini_api_key.get_secret_value(), settings.gemini_base_url)
         self.heartbeat = Heartbeat(js, service=SERVICE, instance=settings.instance, snapshot=self.snapshot)
-        parts = Parts(nc=client, artifacts=Artifacts(js), provider=self.gemini, times=settings.times)
+        parts = Parts(
+            nc=client,
+            artifacts=Artifacts(js),
+            provider=self.gemini,
+            times=settings.times,
+            clock=ServerClock(),
+        )
         self.worker = Worker(
             ExecutionLog(client),
             parts,
@@ -89,6 +96,20 @@ async def _every(seconds: float, what: Callable[[], Awaitable[None]]) -> None:
             _log.warning("skipped: %s", error)
 
 
+async def _look(worker: Worker, back: asyncio.Event) -> None:
+    """Asks for missed signals every second, and at once when the connection is back."""
+    while True:
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(LOOK_SECONDS):
+                await back.wait()
+        back.clear()
+        try:
+            async with asyncio.timeout(LOOK_SECONDS):  # an answer that was lost with a connection never comes
+                await worker.look_for_missed()
+        except (LekhikaError, nats.errors.Error, TimeoutError) as error:
+            _log.warning("not looked for missed signals: %s: %s", type(error).__name__, error)
+
+
 @contextlib.asynccontextmanager
 async def _tasks(stop: Stop, *loops: Awaitable[None]) -> AsyncIterator[None]:
     """Runs these for as long as the block; one that ends by itself ends the process."""
@@ -120,7 +141,8 @@ async def _signals(settings: ExecutorSettings, worker: Worker, stop: Stop) -> As
 
 async def main(settings: ExecutorSettings, stop: Stop, maker: LineMaker) -> None:
     """Runs until `stop`, then hands back what it runs. Raises: Unavailable or Permanent, when it can not start."""
-    client = await connect(settings.nats_url, SERVICE, stop.fail)
+    back = asyncio.Event()
+    client = await connect(settings.nats_url, SERVICE, stop.fail, on_back=back.set)
     who: dict[str, Any] = {"service": SERVICE, "instance": settings.instance}
     try:
         if absent := await missing(client):
@@ -141,7 +163,7 @@ async def main(settings: ExecutorSettings, stop: Stop, maker: LineMaker) -> None
             _tasks(
                 stop,
                 _every(settings.ack_wait_seconds / 5, executor.worker.extend),
-                _every(LOOK_SECONDS, executor.worker.look_for_missed),
+                _look(executor.worker, back),
             ),
             _tasks(stop, executor.intake.run()),
         ):

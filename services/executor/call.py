@@ -2,8 +2,8 @@
 
 import asyncio
 import contextlib
+import time
 from collections.abc import Callable
-from datetime import UTC, datetime
 
 from opentelemetry.trace import Span
 
@@ -34,7 +34,8 @@ class Call:
         self.node_attempt = node_attempt
         self.error: ModelError | None = None
         self.aborted = False
-        self.closed_at: datetime | None = None
+        self.closed_at: float | None = None
+        """`time.monotonic()` of its end."""
         self.size = 0
         """Of its text so far, in bytes."""
         self._provider = provider
@@ -63,7 +64,7 @@ class Call:
         else:
             self.aborted = False  # it came to its end before it could be aborted
         finally:
-            self.closed_at = datetime.now(UTC)
+            self.closed_at = time.monotonic()
             self._arrived.set()
 
     def _describe(self, span: Span) -> None:

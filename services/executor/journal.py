@@ -18,6 +18,9 @@ AGAIN_SECONDS = 0.5
 BURST_SECONDS = 2 * SPACING_SECONDS
 """So much of it may be saved up: two appends may follow an idle time at once."""
 
+LATE_SECONDS = 0.5
+"""An acknowledgement that takes longer may be of a state that is history by now: this process or its connection hung."""
+
 
 class Fenced(LekhikaError):
     """The execution has another owner now, or has ended: touch neither it nor its message any more."""
@@ -69,6 +72,17 @@ class Journal:
                     continue
                 self._advance(event, seq, after)
                 return
+
+    async def append_to_act(self, build: Callable[[ExecutionState], AnyEvent]) -> None:
+        """As `append`, for an event that announces an act: returns only while the act may still begin.
+
+        Somebody may have stopped, ended or taken the execution between the server's storing of it and our hearing so.
+        """
+        began = time.monotonic()
+        await self.append(build)
+        if time.monotonic() - began > LATE_SECONDS:
+            await self.reload()
+            self._check(while_stopping=False)
 
     async def _persist(self, event: AnyEvent, after: int) -> int:
         """Under the guard of the state that the event was built from, whatever is heard meanwhile."""

@@ -2,7 +2,8 @@
 
 import asyncio
 import logging
-from collections.abc import Callable, Coroutine, Mapping, Sequence
+import time
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from enum import StrEnum
@@ -16,11 +17,10 @@ from services.executor.call import Call
 from services.executor.journal import Fenced, Journal, StopSeen
 from services.executor.limits import exceeded
 from services.executor.models.provider import Provider
+from services.executor.nodes.begin import begin
 from services.executor.nodes.context import CallTimes, NodeFailed
-from services.executor.nodes.for_each import close_items, open_items
-from services.executor.nodes.generate import run_generate
-from services.executor.nodes.template import run_template
 from services.executor.planning import Planning
+from services.executor.server_clock import ServerClock
 from shared import deltas, ending, subjects
 from shared import events as ev
 from shared.artifacts import INLINE_BYTES, Artifacts
@@ -66,6 +66,7 @@ class Parts:
     artifacts: Artifacts
     provider: Provider
     times: CallTimes
+    clock: ServerClock
 
 
 class ExecutionRun:
@@ -76,6 +77,7 @@ class ExecutionRun:
         self.provider = parts.provider
         self.artifacts = parts.artifacts
         self.times = parts.times
+        self._clock = parts.clock
         self._nc = parts.nc
         self._calls: dict[str, Call] = {}
         self._tasks: dict[str, asyncio.Task[None]] = {}
@@ -86,7 +88,8 @@ class ExecutionRun:
         self._failures: list[Fenced | StopSeen | NodeFailed] = []
         self._interrupt: Interrupt | None = None
         self._limit: str | None = None
-        self._heard_at: datetime | None = None
+        self._heard_at: float | None = None
+        self._loading: asyncio.Timeout | None = None
         self.ended_as: Status | None = None
         self.published = False
 
@@ -97,11 +100,14 @@ class ExecutionRun:
         if self._interrupt is not None and _RANK.index(why) <= _RANK.index(self._interrupt):
             return
         self._interrupt = why
-        if why is Interrupt.STOP:
-            self._heard_at = datetime.now(UTC)
+        if why in (Interrupt.STOP, Interrupt.LIMIT):
+            self._heard_at = time.monotonic()
         for call in self._calls.values():
             call.abort()
         self._planning.interrupt()
+        if self._loading is not None:
+            self._loading.reschedule(asyncio.get_running_loop().time())
+            self._loading = None
         self._wake.set()
 
     def heard(self, recorded: ev.Recorded) -> None:
@@ -162,8 +168,8 @@ class ExecutionRun:
         """
         timer = self._start_timer()
         try:
-            program = await self._load()
-            return await self._loop(program)
+            program = await self._loaded()
+            return await (self._loop(program) if program else self._end_interrupted())
         except Fenced:
             self.interrupt(Interrupt.FENCED)
             return Outcome.FENCED
@@ -179,6 +185,18 @@ class ExecutionRun:
     def _out_of_time(self) -> None:
         self._limit = self._limit or f"limit of {self.journal.state.limits.seconds} seconds reached"
         self.interrupt(Interrupt.LIMIT)
+
+    async def _loaded(self) -> planner.Program | None:
+        """None when the run was interrupted first: what it needs may be large, or far away."""
+        if self._interrupt is not None:
+            return None
+        try:
+            async with asyncio.timeout(None) as self._loading:
+                return await self._load()
+        except TimeoutError:
+            return None
+        finally:
+            self._loading = None
 
     async def _load(self) -> planner.Program:
         state = self.journal.state
@@ -229,7 +247,7 @@ class ExecutionRun:
 
     async def _node(self, step: planner.Step) -> None:
         try:
-            await _runner(self, step)
+            await begin(self, step)
         except (Fenced, StopSeen, NodeFailed) as error:
             self._failures.append(error)
         except Exception as error:  # noqa: BLE001 - a fault of ours ends this execution, not its neighbours
@@ -268,26 +286,28 @@ class ExecutionRun:
         return self._ended()
 
     async def _end_interrupted(self) -> Outcome:
-        closed_at = await self._quiet()
+        closed = await self._quiet()
         match self._interrupt:
             case Interrupt.FENCED | Interrupt.FAILED | None:
                 return Outcome.FENCED
             case Interrupt.RELEASE:
                 return await self._release()
             case Interrupt.STOP | Interrupt.LIMIT:
-                return await self._end_stopped(closed_at)
+                return await self._end_stopped(closed)
 
-    async def _end_stopped(self, closed_at: datetime) -> Outcome:
-        heard_at = self._heard_at or closed_at
+    async def _end_stopped(self, closed: float) -> Outcome:
+        heard = self._heard_at or closed
 
         def build(state: ExecutionState, texts: Texts) -> ev.AnyEvent:
+            asked = state.stop.at if state.stop else datetime.now(UTC)
+            times = self._clock.stop_times(asked, heard, closed) if state.stop else (asked, asked)
             return ending.stopped(
                 state,
                 by="system:limit",
                 reason=self._limit,
-                at=heard_at,
-                heard_at=heard_at,
-                closed_at=closed_at,
+                at=asked,
+                heard_at=times[0],
+                closed_at=times[1],
                 open_calls=self._open_calls(state, texts),
             )
 
@@ -326,8 +346,8 @@ class ExecutionRun:
         self.ended_as = self.journal.state.status
         return Outcome.ENDED
 
-    async def _quiet(self) -> datetime:
-        """Ends every call and node task; returns when the last socket was closed."""
+    async def _quiet(self) -> float:
+        """Ends every call and node task; returns `time.monotonic()` of when the last socket was closed."""
         calls = list(self._calls.values())  # nodes go on taking them away until their tasks have ended
         for call in calls:
             call.abort()
@@ -335,7 +355,7 @@ class ExecutionRun:
         times = [call.closed_at for call in calls if call.closed_at and call.aborted]
         await asyncio.gather(*(cancel_and_wait(task) for task in list(self._tasks.values())))
         self._tasks.clear()
-        return max(times, default=self._heard_at or datetime.now(UTC))
+        return max(times, default=self._heard_at or time.monotonic())
 
     def _open(self, state: ExecutionState) -> list[Call]:
         """Calls whose text and usage no event of the history has: a node task may end between append and answer."""
@@ -352,12 +372,11 @@ class ExecutionRun:
 
     async def _keep_texts(self) -> dict[str, ev.TextRef]:
         """The texts of the open calls, stored: together they must fit into one event."""
+        calls = [call for call in self._calls.values() if call.text]
         room = 2 * INLINE_BYTES // max(1, len(self._calls))
-        return {
-            call.node: await self.artifacts.put_text(self.journal.state.id, call.text, inline=room)
-            for call in self._calls.values()
-            if call.text
-        }
+        key = self.journal.state.id
+        texts = await asyncio.gather(*(self.artifacts.put_partial(key, call.text, room) for call in calls))
+        return {call.node: text for call, text in zip(calls, texts, strict=True)}
 
     def _open_calls(self, state: ExecutionState, texts: Mapping[str, ev.TextRef]) -> list[ending.OpenCall]:
         return [
@@ -366,15 +385,3 @@ class ExecutionRun:
             )
             for call in self._open(state)
         ]
-
-
-def _runner(run: ExecutionRun, step: planner.Step) -> Coroutine[Any, Any, None]:
-    match step:
-        case planner.CallModel():
-            return run_generate(run, step)
-        case planner.GiveText():
-            return run_template(run, step)
-        case planner.OpenItems():
-            return open_items(run, step)
-        case planner.CloseItems():
-            return close_items(run, step)

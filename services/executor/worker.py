@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import logging
+import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -124,6 +125,7 @@ class Worker:
         """For a first delivery the message itself is the newest history we know: the claim's guard tells if not."""
         if msg.metadata.num_delivered == 1:
             recorded = from_delivery(msg)
+            self._parts.clock.saw(recorded.time, time.monotonic())
             if isinstance(recorded.event, ev.ExecutionRequested):
                 return fold([recorded])
         return fold(await self._log.load(execution_id))
@@ -233,6 +235,7 @@ class Worker:
 
     def heard(self, recorded: ev.Recorded) -> None:
         """An event of somebody about an execution that may be running here."""
+        self._parts.clock.saw(recorded.time, time.monotonic())
         running = self.running.get(recorded.execution_id)
         if running is not None:
             running.run.heard(recorded)

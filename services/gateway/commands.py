@@ -2,7 +2,7 @@
 
 import asyncio
 import contextlib
-from collections.abc import Mapping
+from collections.abc import AsyncIterator, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
@@ -15,10 +15,10 @@ from services.gateway.queries import load_own, not_found, present, retention
 from services.gateway.resource import execution_json
 from shared import conventions, ending, telemetry
 from shared import events as ev
-from shared.errors import Conflict
+from shared.errors import Conflict, Unavailable
 from shared.execution import ExecutionState, Status, fold
 from shared.fault_points import Point, reach
-from shared.ids import new_id
+from shared.ids import is_id, new_id
 from shared.lost import open_calls
 from shared.usage import kind_of
 from shared.validation import check_input
@@ -27,12 +27,12 @@ from shared.workflow import Limits, models_used
 if TYPE_CHECKING:
     from services.gateway.catalogue import StoredEngine
 
-FORCE_AFTER = timedelta(seconds=10)
-"""An owner may force a stop so long after the first one."""
 FORCE_WAIT = 2.0
 """Seconds that a forced stop leaves the executor to end it with exact figures."""
+STOP_SECONDS = 14.0
+"""A stop that could not be settled by then is answered 503; asking again does no harm."""
+QUICK_TRIES = 5
 ANNOUNCED_SECONDS = 0.05
-STOP_TRIES = 20
 
 Answer = tuple[int, dict[str, Any]]
 """HTTP status and the execution."""
@@ -184,28 +184,64 @@ async def stop(parts: Parts, principal: Principal, execution_id: str, wanted: St
 
     Raises: Problem 404, 409 (`force_too_early`), 410; LogFull; Unavailable.
     """
-    _, state = await load_own(parts, principal, execution_id)
-    return await settle(parts, state, wanted)
+    async with _in_time(execution_id):
+        asked = not wanted.force and await _ask_at_once(parts, principal, execution_id, wanted)
+        _, state = await load_own(parts, principal, execution_id)
+        return (202, await present(parts, state)) if asked else await _settle(parts, state, wanted)
 
 
-async def settle(parts: Parts, state: ExecutionState, wanted: Stop) -> Answer:
-    """Stops the execution, deciding anew whenever somebody else's event came between."""
-    for _ in range(STOP_TRIES):
+async def force(parts: Parts, execution_id: str, wanted: Stop) -> Answer:
+    """Ends anybody's execution. Raises: Problem 404; LogFull; Unavailable."""
+    async with _in_time(execution_id):
+        state = fold(await parts.log.load(execution_id)) if is_id(execution_id) else None
+        if state is None:
+            raise not_found()
+        return await _settle(parts, state, wanted)
+
+
+@contextlib.asynccontextmanager
+async def _in_time(execution_id: str) -> AsyncIterator[None]:
+    """Raises: Unavailable, when the block takes too long."""
+    try:
+        async with asyncio.timeout(STOP_SECONDS):
+            yield
+    except TimeoutError as error:
+        raise Unavailable(f"the stop of {execution_id} was not settled in {STOP_SECONDS:g} s") from error
+
+
+async def _ask_at_once(parts: Parts, principal: Principal, execution_id: str, wanted: Stop) -> bool:
+    """Asks the one who runs it before the history is read, which may be long, or written by another release.
+
+    False when that is not all there is to do. Raises: LogFull; Unavailable.
+    """
+    for _ in range(QUICK_TRIES):
+        outline = await parts.log.outline(execution_id) if is_id(execution_id) else None
+        if outline is None or not outline.runs or outline.user_id != principal.user_id:
+            return False
+        event = ev.StopRequested(by=wanted.by, reason=wanted.reason)
+        with contextlib.suppress(Conflict):
+            await parts.log.append(execution_id, event, outline.last_seq, headers=telemetry.inject({}))
+            return True
+    return False
+
+
+async def _settle(parts: Parts, state: ExecutionState, wanted: Stop) -> Answer:
+    """Decides anew whenever somebody else's event came between: a stop is never refused for that."""
+    while True:
         try:
             code, state = await _stop_once(parts, state, wanted)
-            return code, await present(parts, state)
         except Conflict:
             state = await _reload(parts, state)
-    raise Problem(409, "busy", "The execution changes too fast", "Please ask again.")
+        else:
+            return code, await present(parts, state)
 
 
 async def _stop_once(parts: Parts, state: ExecutionState, wanted: Stop) -> tuple[int, ExecutionState]:
     """Raises: Conflict, when the state is not the newest any more."""
-    now = datetime.now(UTC)
     if state.ended:
         return 200, state
     if state.owner is None:
-        event = ending.stopped(state, by=wanted.by, reason=wanted.reason, at=now)
+        event = ending.stopped(state, by=wanted.by, reason=wanted.reason, force=wanted.force, at=_now(state))
         return 202, await _append_end(parts, state, event)
     if not wanted.force:
         return 202, state if state.status is Status.STOPPING else await _ask(
@@ -214,18 +250,21 @@ async def _stop_once(parts: Parts, state: ExecutionState, wanted: Stop) -> tuple
     if not wanted.at_once:
         if state.stop is None:
             return 202, await _ask(parts, state, wanted, force=False)
-        _check_patience(state.stop, now)
+        _check_patience(state.stop, parts.settings.force_after_seconds)
     if state.stop is None or not state.stop.force:
         state = await _ask(parts, state, wanted, force=True)
     return 200, await _force(parts, state, wanted)
 
 
-def _check_patience(stop: ev.StopInfo, now: datetime) -> None:
-    left = (stop.at + FORCE_AFTER - now).total_seconds()
+def _now(state: ExecutionState) -> datetime:
+    """Ours, unless it is behind the server's, which every other time in the history is of."""
+    return max(datetime.now(UTC), state.last_at)
+
+
+def _check_patience(stop: ev.StopInfo, seconds: float) -> None:
+    left = (stop.at + timedelta(seconds=seconds) - datetime.now(UTC)).total_seconds()
     if left > 0:
-        detail = (
-            "The worker may still end it in order. A stop can be forced 10 seconds after it was asked for."
-        )
+        detail = f"The worker may still end it in order. A stop can be forced {seconds:g} seconds after it was asked for."
         raise Problem(
             409, "force_too_early", "Too early to force", detail, headers={"Retry-After": str(int(left) + 1)}
         )
@@ -252,9 +291,7 @@ async def _force(parts: Parts, state: ExecutionState, wanted: Stop) -> Execution
         state = await _reload(parts, state)
     while not state.ended:
         calls = await open_calls(parts.nc, parts.artifacts, state)
-        event = ending.stopped(
-            state, by=wanted.by, reason=wanted.reason, at=datetime.now(UTC), open_calls=calls
-        )
+        event = ending.stopped(state, by=wanted.by, reason=wanted.reason, at=_now(state), open_calls=calls)
         try:
             state = await _append_end(parts, state, event)
             reach(Point.GATEWAY_FORCED)

@@ -14,11 +14,10 @@ from services.gateway.live import Cursor
 from services.gateway.output import JSON, media_type, output_json, output_of
 from services.gateway.parts import Parts, get_parts
 from services.gateway.problems import FieldError, invalid
-from services.gateway.queries import Page, list_own, load_own, not_found, present
+from services.gateway.queries import Page, list_own, load_own, present
 from services.gateway.resource import url_of
 from services.gateway.stream import LiveResponse
-from shared.execution import Status, fold
-from shared.ids import is_id
+from shared.execution import Status
 
 router = APIRouter(tags=["executions"])
 
@@ -150,11 +149,8 @@ async def force_stop(
     request: Request, execution_id: str, parts: GatewayParts, principal: Superadmin
 ) -> Response:
     body = parsed(ForceBody, await read_object(request))
-    state = fold(await parts.log.load(execution_id)) if is_id(execution_id) else None
-    if state is None:
-        raise not_found()
     wanted = commands.Stop(by=principal.user_id, reason=body.reason, force=True, at_once=True)
-    _, execution = await commands.settle(parts, state, wanted)
+    _, execution = await commands.force(parts, execution_id, wanted)
     return _answer(200, execution)
 
 

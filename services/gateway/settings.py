@@ -31,6 +31,8 @@ class GatewaySettings(ServiceSettings):
     """The most that `limits.output_bytes` of one execution may be."""
     limit_nodes: PositiveInt = 10_000
     """The most that `limits.nodes` of one execution may be."""
+    force_after_seconds: Annotated[float, Field(ge=0)] = 10.0
+    """How long after the first stop its owner may force it; a superadmin need not wait."""
     cors_origins: str = ""
     """Origins of other web applications that may call, separated by commas."""
     stream_send_seconds: Annotated[float, Field(gt=0)] = 20.0

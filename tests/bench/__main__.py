@@ -1,10 +1,8 @@
 """`make bench`: the product's figures beside the bare floor, in one run on one machine, with everything on."""
 
 import asyncio
-import tempfile
 import time
 from collections import defaultdict
-from pathlib import Path
 from typing import Any
 from urllib.parse import urlencode
 
@@ -15,17 +13,14 @@ import psycopg
 from tests.bench import floor
 from tests.bench.client import LeanClient
 from tests.bench.figures import Report
-from tests.support.stack import Stack, up
+from tests.bench.harness import MODEL, lean, put, run
+from tests.bench.stops import measure as stops_in_every_timing
+from tests.support.stack import Stack
 
-MODEL = "gemini-3.8-flash"
 LATENCY_RUNS = 300
 STOP_RUNS = 300
 RATE_RUNS = 6_000
 WIDTH = 64
-
-
-async def put(client: httpx.AsyncClient, engine: dict[str, Any]) -> None:
-    (await client.put(f"/v1/engines/{engine['id']}", json=engine)).raise_for_status()
 
 
 async def engines(client: httpx.AsyncClient) -> None:
@@ -45,10 +40,6 @@ async def engines(client: httpx.AsyncClient) -> None:
             "output": "greeting",
         },
     )
-
-
-def lean(stack: Stack) -> LeanClient:
-    return LeanClient(stack.gateway_url, stack.user_key)
 
 
 async def request(client: LeanClient, engine: str, text: str) -> str:
@@ -170,16 +161,5 @@ async def measure(stack: Stack, report: Report) -> None:
     await rate(stack, report)
 
 
-def main() -> None:
-    with tempfile.TemporaryDirectory() as folder:
-        stack = up(Path(folder) / "home", LEKHIKA_STANDIN_CHUNK_MS="10")
-        report = Report()
-        try:
-            asyncio.run(measure(stack, report))
-        finally:
-            stack.down()
-        report.show()
-
-
 if __name__ == "__main__":
-    main()
+    run(measure, stops_in_every_timing)

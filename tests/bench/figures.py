@@ -14,6 +14,9 @@ def percentile(values: Sequence[float], share: float) -> float:
     return ordered[min(len(ordered) - 1, int(share * len(ordered)))]
 
 
+_SHARES = (("p50", 0.5), ("p95", 0.95), ("p99", 0.99), ("max", 1.0))
+
+
 @dataclass(kw_only=True)
 class Figure:
     """One row: what, how much, the bare floor in the same run, and the target."""
@@ -55,6 +58,11 @@ class Report:
                 met=mine[1] <= p99,
             )
         )
+
+    def spread(self, what: str, values: Sequence[float]) -> None:
+        """Milliseconds, without a target."""
+        shares = ", ".join(f"{name} {percentile(values, share):.1f}" for name, share in _SHARES)
+        self.figures.append(Figure(what=f"{what} (n={len(values)})", value=f"{shares} ms"))
 
     def rate(self, what: str, ours: float, floor: float, target: float) -> None:
         """Per second."""

@@ -1,6 +1,7 @@
 """Stops: one answer for every race, whoever is there to obey."""
 
 import asyncio
+from collections.abc import Sequence
 from typing import Any
 
 import httpx
@@ -9,9 +10,11 @@ import pytest
 from services.gateway import commands
 from shared import ending, subjects
 from shared.errors import Conflict
-from shared.events import ExecutionReleased, ExecutionStopped, ReleaseReason
+from shared.events import ExecutionReleased, ExecutionStopped, Recorded, ReleaseReason
 from shared.execution import ExecutionState
 from shared.ids import new_id
+from shared.log import ExecutionLog
+from shared.messages import GUARD, GUARD_SUBJECT
 from shared.usage import Certainty
 from tests.support import make
 from tests.support.gateway import SECONDS, Database, Gateway, Person, Player, add_person
@@ -112,6 +115,49 @@ class TestSomebodyRunsIt:
         answer = await stop(ada, player)
         assert (answer.status_code, answer.json()["status"]) == (200, "completed")
 
+    async def test_it_is_asked_to_stop_before_its_history_is_read(
+        self, ada: httpx.AsyncClient, gateway: Gateway, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """A long history delays no stop."""
+        player = await running(ada, gateway)
+        read = asyncio.Event()
+        load = ExecutionLog.load
+
+        async def slow(self: ExecutionLog, execution_id: str, after: int = 0) -> Sequence[Recorded]:
+            await read.wait()
+            return await load(self, execution_id, after)
+
+        monkeypatch.setattr(ExecutionLog, "load", slow)
+        async with (
+            asyncio.timeout(SECONDS),
+            gateway.parts.log.follow(player.id) as follower,
+            asyncio.TaskGroup() as group,
+        ):
+            follower.position = (await gateway.parts.log.last(player.id) or pytest.fail("it is there")).seq
+            answer = group.create_task(stop(ada, player))
+            (found,) = await follower.next()
+            read.set()
+        assert found.event.type == "stop_requested"
+        assert (answer.result().status_code, answer.result().json()["status"]) == (202, "stopping")
+
+    async def test_one_whose_history_this_release_can_not_read_is_asked_to_stop_all_the_same(
+        self, ada: httpx.AsyncClient, ben: httpx.AsyncClient, gateway: Gateway
+    ) -> None:
+        player = await running(ada, gateway)
+        seq = await player.append(make.node_started("parts/0"))
+        headers = {GUARD: str(seq), GUARD_SUBJECT: subjects.aggregate(player.id)}
+        subject = subjects.event_subject(player.id, "of_tomorrow")
+        await gateway.parts.js.publish(subject, b'{"type": "of_tomorrow", "version": 9}', headers=headers)
+        stranger = await stop(ben, player)
+        assert (stranger.status_code, stranger.json()["code"]) == (503, "history_unreadable")
+        asked = subjects.event_subject(player.id, "stop_requested")
+        assert await gateway.parts.log.latest([asked]) == []
+        for _ in range(2):  # asking again adds nothing
+            answer = await stop(ada, player, reason="Enough")
+            assert (answer.status_code, answer.json()["code"]) == (503, "history_unreadable")
+            (found,) = await gateway.parts.log.latest([asked])
+            assert found.after == seq + 1
+
     async def test_fifty_at_once_ask_once(self, ada: httpx.AsyncClient, gateway: Gateway) -> None:
         player = await running(ada, gateway)
         answers = await asyncio.gather(*(stop(ada, player) for _ in range(50)))
@@ -127,6 +173,14 @@ class TestForce:
         answer = await stop(ada, player, force=True)
         assert (answer.status_code, answer.json()["code"]) == (409, "force_too_early")
         assert 0 < int(answer.headers["retry-after"]) <= 10
+
+    async def test_one_that_nobody_has_is_ended_at_once_and_says_that_it_was_forced(
+        self, root: httpx.AsyncClient, ada: httpx.AsyncClient, gateway: Gateway
+    ) -> None:
+        player = await queued(ada, gateway)
+        answer = await root.post(f"/v1/admin/executions/{player.id}/force-stop", json={"reason": "No"})
+        assert (answer.status_code, answer.json()["status"]) == (200, "stopped")
+        assert (await end(player)).stop.force
 
     async def test_without_an_executor_it_ends_with_what_was_heard_last(
         self,

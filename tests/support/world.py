@@ -1,6 +1,7 @@
 """Real parts on free ports: NATS with the topology, the stand-in provider, and executors as processes."""
 
 import asyncio
+import contextlib
 import os
 import signal
 import subprocess
@@ -15,6 +16,7 @@ import nats
 from nats.aio.client import Client
 
 from deploy.local.nats_server import NatsServer
+from deploy.local.processes import free_port
 from deploy.local.standin.server import serving
 from deploy.local.standin.settings import Settings
 from shared import deltas, subjects, topology
@@ -57,6 +59,11 @@ class World:
         self.log = ExecutionLog(nc)
         self.standin_url = standin_url
         self.executors: list[ExecutorProcess] = []
+        self._provider = httpx.AsyncClient(base_url=standin_url, timeout=SECONDS, trust_env=False)
+
+    async def aclose(self) -> None:
+        await self._provider.aclose()
+        await asyncio.gather(*(each.ended(signal.SIGKILL) for each in self.executors))
 
     def executor(self, **settings: str) -> ExecutorProcess:
         env = {
@@ -127,8 +134,7 @@ class World:
 
     async def ask(self, path: str, **params: Any) -> dict[str, Any]:
         """The stand-in's admin side."""
-        async with httpx.AsyncClient(base_url=self.standin_url, timeout=SECONDS) as client:
-            answer = await client.get(path, params=params)
+        answer = await self._provider.get(path, params=params)
         answer.raise_for_status()
         found: dict[str, Any] = answer.json()
         return found
@@ -139,19 +145,47 @@ class World:
         return items
 
 
+def _start_standin(port: int, log: Path) -> "subprocess.Popen[bytes]":
+    command = [sys.executable, "-m", "deploy.local.standin", "--port", str(port), "--first-ms", "5"]
+    with log.open("wb") as output:
+        return subprocess.Popen([*command, "--chunk-ms", "10"], stdout=output, stderr=output)
+
+
 @asynccontextmanager
-async def world(folder: Path, topology_settings: dict[str, Any] | None = None) -> AsyncIterator[World]:
+async def standin_process(folder: Path) -> AsyncIterator[str]:
+    """The stand-in in a process of its own: its times are true whatever this one is busy with."""
+    port = free_port()
+    process = _start_standin(port, folder / "standin.log")
+    url = f"http://127.0.0.1:{port}"
+    try:
+        async with asyncio.timeout(SECONDS), httpx.AsyncClient(base_url=url, trust_env=False) as client:
+            while True:
+                with contextlib.suppress(httpx.TransportError):
+                    await client.get("/livez")
+                    break
+        yield url
+    finally:
+        process.kill()
+        await asyncio.to_thread(process.wait)
+
+
+@asynccontextmanager
+async def world(
+    folder: Path, topology_settings: dict[str, Any] | None = None, *, apart: bool = False
+) -> AsyncIterator[World]:
+    """`apart`: with the stand-in in a process of its own."""
     server = NatsServer(folder / "nats")
     server.start()
     nc = await nats.connect(server.url)
     try:
         await topology.ensure(nc, topology.TopologySettings(NATS_URL=server.url, **(topology_settings or {})))
-        async with serving(Settings(first_ms=5, chunk_ms=10)) as url:
+        standin = standin_process(folder) if apart else serving(Settings(first_ms=5, chunk_ms=10))
+        async with standin as url:
             made = World(folder, server, nc, url)
             try:
                 yield made
             finally:
-                await asyncio.gather(*(each.ended(signal.SIGKILL) for each in made.executors))
+                await made.aclose()
     finally:
         await nc.close()
         server.stop()

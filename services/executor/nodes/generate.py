@@ -28,7 +28,7 @@ async def run_generate(run: Run, step: CallModel) -> None:
     lost: tuple[ModelUsage, ...] = ()
     while not run.interrupted():
         attempt = step.node_attempt + tries
-        await run.journal.append(lambda state: _started(state, step, attempt, lost))  # noqa: B023 - appended at once
+        await run.journal.append_to_act(lambda state: _started(state, step, attempt, lost))  # noqa: B023 - appended at once
         reach(Point.EXECUTOR_NODE_STARTED)
         if run.interrupted():
             return
