@@ -6,7 +6,7 @@ from datetime import datetime
 
 from shared import events as ev
 from shared.execution import ExecutionState
-from shared.usage import Certainty, ModelUsage, Tier, Tokens, merge_usage
+from shared.usage import Certainty, Kind, ModelUsage, Tier, Tokens, merge_usage
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -71,6 +71,13 @@ def stopped(
     asked = state.stop or ev.StopInfo(by=by, reason=reason, at=at)
     stop = asked.model_copy(update={"heard_at": heard_at, "closed_at": closed_at})
     return ev.ExecutionStopped(summary=summary(state, open_calls), stop=stop, partials=partials(open_calls))
+
+
+def unreadable(user_id: str, requested_at: datetime, error: ev.ErrorInfo) -> ev.ExecutionFailed:
+    """The end of an execution whose history can not be read: what its subject and its message say is all there is."""
+    nobody = ev.EngineRef(id="unreadable", name="Unreadable request", version=1)
+    known = ev.Summary(user_id=user_id, engine=nobody, kind=Kind.NONE, attempt=0, requested_at=requested_at)
+    return ev.ExecutionFailed(summary=known, error=error)
 
 
 def failed(

@@ -90,8 +90,12 @@ class ExecutionState:
     owner: str | None = None
     claimed_at: datetime | None = None
     started_at: datetime | None = None
+    heard_at: datetime | None = None
+    """When the present attempt last wrote something."""
     ran: timedelta = timedelta()
     """How long attempts that are over ran, up to the last that was heard of them."""
+    losses: int = 0
+    """How many attempts ended with the loss of their executor; a hand-back is no loss."""
     ended_at: datetime | None = None
     nodes: Mapping[str, NodeState] = field(default_factory=dict)
     spent: tuple[ModelUsage, ...] = ()
@@ -121,6 +125,12 @@ class ExecutionState:
     def tokens(self) -> Tokens:
         return total_tokens(part.tokens for part in self.usage)
 
+    def run_time(self, now: datetime) -> timedelta:
+        """How long it has run: without waiting for an executor, and what a dead one did after its last event."""
+        return self.ran + (
+            now - self.claimed_at if self.owner is not None and self.claimed_at else timedelta()
+        )
+
     def completed(self, node_id: str) -> bool:
         node = self.nodes.get(node_id)
         return node is not None and node.status is NodeStatus.COMPLETED
@@ -144,7 +154,7 @@ def apply(state: ExecutionState | None, recorded: ev.Recorded) -> ExecutionState
     fault = _fault(state, event)
     if fault is not None:
         return replace(seen, anomalies=(*state.anomalies, f"{fault} at sequence {recorded.seq}"))
-    return _advance(seen, event, recorded, state.last_at)
+    return _advance(seen, event, recorded)
 
 
 def _fault(state: ExecutionState, event: ev.AnyEvent) -> str | None:
@@ -179,24 +189,23 @@ def _requested(recorded: ev.Recorded, event: ev.ExecutionRequested) -> Execution
     )
 
 
-def _advance(
-    state: ExecutionState, event: ev.AnyEvent, recorded: ev.Recorded, heard_at: datetime
-) -> ExecutionState:
+def _advance(state: ExecutionState, event: ev.AnyEvent, recorded: ev.Recorded) -> ExecutionState:
     match event:
         case ev.ExecutionRequeued():
             return replace(state, lane=event.lane)
         case ev.ExecutionStarted():
-            return _started(state, event, recorded, heard_at)
+            return _started(state, event, recorded)
         case ev.NodeStarted():
-            return _node_started(state, event)
+            return replace(_node_started(state, event), heard_at=recorded.time)
         case ev.NodeCompleted():
-            return _node_completed(state, event)
+            return replace(_node_completed(state, event), heard_at=recorded.time)
         case ev.ExecutionReleased():
             return replace(
                 _interrupt(state),
                 status=Status.QUEUED,
                 owner=None,
-                ran=state.ran + _since_claim(state, recorded.time),
+                heard_at=None,
+                ran=state.run_time(recorded.time),
                 spent=merge_usage([*state.spent, *event.usage]),
             )
         case ev.StopRequested():
@@ -211,20 +220,16 @@ def _advance(
             assert_never(event)
 
 
-def _since_claim(state: ExecutionState, until: datetime) -> timedelta:
-    return until - state.claimed_at if state.owner is not None and state.claimed_at else timedelta()
-
-
-def _started(
-    state: ExecutionState, event: ev.ExecutionStarted, recorded: ev.Recorded, heard_at: datetime
-) -> ExecutionState:
+def _started(state: ExecutionState, event: ev.ExecutionStarted, recorded: ev.Recorded) -> ExecutionState:
     return replace(
         _interrupt(state),
         status=Status.RUNNING,
         attempt=event.attempt,
         owner=event.instance,
         claimed_at=recorded.time,
-        ran=state.ran + _since_claim(state, heard_at),
+        heard_at=recorded.time,
+        ran=state.run_time(state.heard_at or recorded.time),
+        losses=state.losses + (state.owner is not None),
         started_at=state.started_at or recorded.time,
         spent=merge_usage([*state.spent, *event.lost]),
     )

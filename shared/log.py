@@ -131,13 +131,23 @@ class ExecutionLog:
 
     async def last(self, execution_id: str) -> Recorded | None:
         """The newest event, as the stream's leader has it; None if there is none."""
+        found = await self._newest(execution_id)
+        return from_stored(found) if found else None
+
+    async def position(self, execution_id: str) -> tuple[int, str]:
+        """Sequence and type of the newest event, also of one that can not be decoded; (0, "") if there is none."""
+        found = await self._newest(execution_id)
+        return (int(found["seq"]), found["subject"].split(".")[2]) if found else (0, "")
+
+    async def _newest(self, execution_id: str) -> dict[str, Any] | None:
         request = {"last_by_subj": subjects.aggregate(execution_id)}
         answer = await api(self._nc, f"STREAM.MSG.GET.{subjects.EXECUTIONS}", request)
         if "error" in answer:
             if answer["error"].get("err_code") == NOT_FOUND:
                 return None
             raise Unavailable(f"reading the log failed: {answer['error'].get('description')}")
-        return from_stored(answer["message"])
+        message: dict[str, Any] = answer["message"]
+        return message
 
     async def load(self, execution_id: str, after: int = 0) -> Sequence[Recorded]:
         newest = await self.last(execution_id)
@@ -187,14 +197,17 @@ class Follower:
     sequence in its stored guard, so a gap shows with the next copy, and `catch_up` finds what no copy announced.
     """
 
-    def __init__(self, log: ExecutionLog, execution_id: str) -> None:
+    def __init__(self, log: Log, execution_id: str) -> None:
         self._log = log
         self._id = execution_id
         self._heard: asyncio.Queue[Recorded] = asyncio.Queue(maxsize=1024)
         self.position = 0
 
     async def hear(self, msg: Msg) -> None:
-        recorded = from_copy(msg)
+        self.offer(from_copy(msg))
+
+    def offer(self, recorded: Recorded) -> None:
+        """A copy, in whatever order and however often it comes."""
         if not self._heard.full():  # a full queue is a gap, and gaps are fetched
             self._heard.put_nowait(recorded)
 

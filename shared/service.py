@@ -1,6 +1,7 @@
 """The way every service starts and ends: settings, logs, traces, signals, exit code."""
 
 import asyncio
+import contextlib
 import functools
 import importlib.metadata
 import logging
@@ -59,7 +60,18 @@ def run(service: str, settings_class: type[S], main: Main[S]) -> NoReturn:
     """
     settings = load(settings_class)
     maker = logs.setup(service, settings.instance, settings.log_level)
-    sys.exit(uvloop.run(_supervised(service, settings, main, maker)))
+    _leave(uvloop.run(_supervised(service, settings, main, maker)))
+
+
+def _leave(code: int) -> NoReturn:
+    """Ends at once: everything was taken down in order, and what the interpreter would tidy up besides takes a second
+    on a busy machine, in which whoever waits for the end of this process waits for nothing.
+    """
+    logging.shutdown()
+    for stream in (sys.stdout, sys.stderr):
+        with contextlib.suppress(OSError, ValueError):  # whoever read it is gone
+            stream.flush()
+    os._exit(code)
 
 
 async def _supervised(service: str, settings: S, main: Main[S], maker: logs.LineMaker) -> int:

@@ -9,7 +9,7 @@ ARTIFACTS = "artifacts"
 IDEMPOTENCY = "idempotency"
 WORKERS = "workers"
 LEADERS = "leaders"
-HEARTBEAT_TTL_SECONDS = 10
+HEARTBEAT_TTL_SECONDS = 6
 """After it an entry of the bucket `workers` that is not renewed disappears."""
 
 NOW = "now"
@@ -47,6 +47,11 @@ def execution_of(subject: str) -> str:
     """The execution id in a subject of the log, of its republished copy, or of the deltas."""
     tokens = subject.split(".")
     return tokens[2] if tokens[0] == "committed" else tokens[1]
+
+
+def user_of(subject: str) -> str:
+    """The user id in the subject of a request event."""
+    return subject.rpartition(".")[2]
 
 
 def committed(execution_id: str = "*", event_type: str = ">") -> str:

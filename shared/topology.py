@@ -41,7 +41,7 @@ class TopologySettings(BaseSettings):
     """At this size the oldest log lines go."""
     artifacts_max_bytes: int = 8 << 30
     """At this size no more large texts are taken."""
-    ack_wait_seconds: float = 10.0
+    ack_wait_seconds: float = 6.0
     """After this long without progress a message goes to another executor."""
 
 

@@ -153,7 +153,7 @@ def list_(
         (
             item["id"],
             (item.get("engine") or {}).get("id"),
-            render.status(item["status"]),
+            render.status_and_place(item),
             render.tokens(item.get("tokens")),
             render.moment(item.get("created_at")),
             render.seconds_between(item.get("started_at"), item.get("ended_at")),

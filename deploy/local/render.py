@@ -14,6 +14,8 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from deploy.local import queue_words
+
 _STYLES = {
     "completed": "green",
     "running": "yellow",
@@ -50,6 +52,12 @@ def table(columns: Sequence[str], rows: Iterable[Sequence[Any]], *, right: Itera
 
 def status(name: str) -> Text:
     return Text(name, _STYLES.get(name) or _STATE_STYLES.get(name) or "")
+
+
+def status_and_place(content: Mapping[str, Any]) -> Text:
+    """The status of an execution in a list; of a queued one with its place."""
+    place = queue_words.place(content.get("queue"))
+    return Text.assemble(status(content["status"]), (f" {place}" if place else "", "dim"))
 
 
 def moment(text: str | None, zone: str | None = None) -> str:
@@ -120,6 +128,8 @@ def execution(content: Mapping[str, Any], me: str | None) -> Iterable[str | Tabl
     if content.get("started_at"):
         took = seconds_between(content.get("started_at"), content.get("ended_at"))
         yield f"started  {moment(content['started_at'])}" + (f", took {took}" if took else "")
+    if content.get("queue"):
+        yield f"queue    {queue_words.waiting(content['queue'])}"
     yield f"tokens   {tokens_in_full(content.get('tokens') or {})}"
     yield from _ending(content, me)
     nodes = content.get("nodes") or []

@@ -33,6 +33,8 @@ class RunView:
     engine: str = ""
     tokens: Mapping[str, Any] = field(default_factory=dict)
     error: Mapping[str, Any] | None = None
+    queue: Mapping[str, Any] | None = None
+    """Its place while it is queued, if that is known."""
     nodes: dict[str, NodeView] = field(default_factory=dict)
     writing: str | None = None
     """The node whose text came last."""
@@ -74,6 +76,7 @@ class RunView:
         self.status = str(data.get("status", self.status))
         self.tokens = data.get("tokens") or self.tokens
         self.error = data.get("error") or self.error
+        self.queue = data.get("queue")
 
     def _take_node(self, data: Mapping[str, Any]) -> list[NodeView]:
         node = self._node(str(data["id"]))

@@ -169,13 +169,17 @@ class Stack:
         )
         log = self._home.logs / f"{service.key}.log"
         launch = Launch(argv=service.argv, log=log, env=self._base | variables, cwd=PROJECT)
-        probe = self._probes.ready(self._health_url(service))
-        await self._start_member(
-            Member(name=service.key, title=service.key, launch=lambda: launch, probe=probe)
+        member = Member(
+            name=service.key,
+            title=service.key,
+            launch=lambda: launch,
+            probe=self._probes.ready(self._health_url(service)),
+            alive=self._probes.answers(self._health_url(service, "livez")),
         )
+        await self._start_member(member)
 
-    def _health_url(self, service: ServicePlan) -> str:
-        return f"http://{self._options.host}:{self._service_ports[service.key]}/readyz"
+    def _health_url(self, service: ServicePlan, what: str = "readyz") -> str:
+        return f"http://{self._options.host}:{self._service_ports[service.key]}/{what}"
 
     def _write_state(self) -> None:
         if not self._is_ready:

@@ -21,6 +21,10 @@ from deploy.local.restarts import deaths_after, delay_before_restart
 
 Readiness = Mapping[str, Any]
 POLL_SECONDS = 0.03
+LOOK_SECONDS = 5.0
+"""Between two looks whether a process still answers."""
+MISSES = 12
+"""So many in a row, and it hangs: it is killed and started again."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -28,13 +32,14 @@ class Member:
     """One process of the stack.
 
     `launch` is asked at every start. `probe` gets the pid and answers None while the process is not
-    ready, else what it says of itself.
+    ready, else what it says of itself. `alive` answers None when it does not answer at all.
     """
 
     name: str
     title: str
     launch: Callable[[], Launch]
     probe: Callable[[int], Awaitable[Readiness | None]]
+    alive: Callable[[int], Awaitable[Readiness | None]] | None = None
     stop_signal: signal.Signals = signal.SIGTERM
     start_seconds: float = 60.0
 
@@ -148,13 +153,27 @@ class Supervisor:
         deaths = 0
         while True:
             running = self.running[name]
-            await running.ended.wait()
+            await self._until_ended(running)
             deaths = deaths_after(deaths, time.monotonic() - running.started)
             self._say(f"{running.member.title} ended (code {running.process.returncode}); starting it again")
             self._changed()
             self.running[name] = running = await self._spawn_again(running.member, deaths)
             self._changed()
             await self._until_ready(running)
+
+    async def _until_ended(self, running: Running) -> None:
+        """Kills it when it hangs: what does not answer holds work that others could do."""
+        member, misses = running.member, 0
+        while not running.ended.is_set():
+            await _wait(running.ended, LOOK_SECONDS)
+            if member.alive is None or await member.alive(running.process.pid) is not None:
+                misses = 0
+                continue
+            misses += 1
+            if misses >= MISSES and not running.ended.is_set():
+                self._say(f"{member.title} has not answered for {MISSES * LOOK_SECONDS:.0f} s; killing it")
+                kill_tree(running.process)
+                running.ended.set()
 
     async def _spawn_again(self, member: Member, deaths: int) -> Running:
         while True:

@@ -15,6 +15,7 @@ from rich.panel import Panel
 from rich.table import Table
 from rich.text import Text
 
+from deploy.local import queue_words
 from deploy.local.client import Client
 from deploy.local.run_view import NodeView, RunView
 from deploy.local.sse import Event, follow
@@ -67,6 +68,7 @@ class PlainDisplay(Display):
         self._console = console
         self._begun = time.monotonic()
         self._status = ""
+        self._place = ""
 
     def __exit__(self, *_: object) -> None:
         return
@@ -79,6 +81,10 @@ class PlainDisplay(Display):
             self._status = view.status
             reason = f": {view.error.get('message')}" if view.error else ""
             self._line(f"execution {view.execution_id} {view.status}{reason}")
+        place = queue_words.place(view.queue)
+        if place and place != self._place:
+            self._place = place
+            self._line(f"waiting, {queue_words.waiting(view.queue)}")
 
     def _line(self, text: str) -> None:
         passed = time.monotonic() - self._begun
@@ -136,7 +142,8 @@ class LiveDisplay(Display):
 
     def _title(self, view: RunView) -> str:
         passed = time.monotonic() - self._begun
-        return f"{view.engine or view.execution_id}: {view.status}, {passed:.1f} s"
+        waiting = f" ({queue_words.waiting(view.queue)})" if view.queue else ""
+        return f"{view.engine or view.execution_id}: {view.status}{waiting}, {passed:.1f} s"
 
     def _time_of(self, node: NodeView) -> str:
         begun = self._started.get(node.id)

@@ -52,7 +52,7 @@ class Executor:
             parts,
             Witness(js, self.heartbeat),
             instance=settings.instance,
-            attempts=settings.max_attempts,
+            max_losses=settings.max_attempts,
         )
         self.intake = Intake(client, settings.slots, self._start)
         self._stop = stop
@@ -146,7 +146,8 @@ async def main(settings: ExecutorSettings, stop: Stop, maker: LineMaker) -> None
             _tasks(stop, executor.intake.run()),
         ):
             await stop.wait()
-            executor.intake.paused = True  # what still comes is given back at once
+            executor.worker.leave()
+            await executor.intake.leave()
             await executor.worker.release_all(settings.shutdown_seconds)
         await executor.gemini.aclose()
     finally:

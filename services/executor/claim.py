@@ -9,6 +9,9 @@ from shared.execution import ExecutionState, Status
 SNAPSHOT_AGE = timedelta(seconds=2)
 """An entry may have been made up so long before it was stored, and not list what was claimed meanwhile."""
 
+POISON_DELIVERIES = 50
+"""What was handed out so often and never began brings every executor down that takes it, or worse."""
+
 
 class Decision(StrEnum):
     CLAIM = "claim"
@@ -18,7 +21,7 @@ class Decision(StrEnum):
     END_STOPPED = "end_stopped"
     """A stop waits and nobody is there to obey: end it without calling a model."""
     FAIL = "fail"
-    """Its attempts are used up."""
+    """Too many executors were lost over it, or none could ever begin it."""
     DONE = "done"
     """It has ended: acknowledge."""
     OURS = "ours"
@@ -48,9 +51,13 @@ def decide(
     evidence: Evidence | None,
     *,
     ttl: float,
-    attempts: int,
+    max_losses: int,
+    deliveries: int,
 ) -> Decision:
-    """`ttl`: seconds after which a heartbeat's entry expires. `evidence` is None while it was not asked for."""
+    """`ttl`: seconds after which a heartbeat's entry expires. `evidence` is None while it was not asked for.
+
+    `deliveries` counts how often its message was handed to an executor; `max_losses`, how many executors may be lost.
+    """
     if state.ended:
         return Decision.DONE
     if running_here:
@@ -59,9 +66,14 @@ def decide(
         return Decision.LATER
     if state.status is Status.STOPPING:
         return Decision.END_STOPPED
-    if state.attempt >= attempts:
+    if losses(state) >= max_losses or (state.attempt == 0 and deliveries >= POISON_DELIVERIES):
         return Decision.FAIL
     return Decision.CLAIM if state.owner is None else Decision.TAKE_OVER
+
+
+def losses(state: ExecutionState) -> int:
+    """How many executors were lost over it, when its present owner is gone."""
+    return state.losses + (state.owner is not None)
 
 
 def _owner_gone(state: ExecutionState, instance: str, evidence: Evidence | None, ttl: float) -> bool:

@@ -6,6 +6,7 @@ fifths of them, and keeps a small share even when `now` is busy.
 """
 
 import asyncio
+import contextlib
 import itertools
 import json
 import logging
@@ -25,10 +26,14 @@ GRACE_SECONDS = 2.0
 """After its expiry a poll of which nothing is heard any more is given up."""
 IDLE_SECONDS = 0.25
 """Between two looks at empty `later` lanes."""
+LEAVE_SECONDS = 1.0
+"""How long taking leave of the queue may take."""
 _EXPIRED = "408"
 _ANSWERS = ("404", _EXPIRED)
 NOW_WAITING = 16
-"""Long polls that wait on `now` at most: as many requests as can start in the same instant."""
+"""Long polls that wait on `now` at most, and at most a third of the slots, which `later` can not have meanwhile: as
+many requests as can start in the same instant.
+"""
 
 _log = logging.getLogger(__name__)
 
@@ -61,8 +66,12 @@ class Pull:
         self._subscription = await self._nc.subscribe(f"{self._inbox}.*", cb=self._hear)
 
     async def close(self) -> None:
+        """Nothing more is delivered to us; what was on its way still comes, and is dealt with, before this returns.
+
+        Raises: NatsError, when there is no connection.
+        """
         if self._subscription is not None and not self._nc.is_closed:
-            await self._subscription.unsubscribe()
+            await self._subscription.drain()  # type: ignore[no-untyped-call]
 
     @property
     def outstanding(self) -> int:
@@ -127,20 +136,27 @@ class Intake:
         self.running = {subjects.NOW: 0, "later": 0}
         self.paused = False
         self._start = start
+        self._pulls: list[Pull] = []
         self._changed = asyncio.Event()
         self._now = Pull(nc, subjects.NOW, lambda msg: self._take(msg, subjects.NOW), self._changed.set)
         self._later = [
-            Pull(
-                nc, lane, lambda msg: self._take(msg, "later"), _nothing
-            )  # an empty lane is looked at again later
+            Pull(nc, lane, lambda msg: self._take(msg, "later"), self._empty)
             for lane in subjects.ALL_LANES
             if lane != subjects.NOW
         ]
+        self._rotation = itertools.cycle(self._later)
+        self._short = False
+        """Whether there were fewer slots for `later` than lanes to ask."""
 
     def _take(self, msg: Msg, lane: str) -> None:
         self.running[lane] += 1
         self._start(msg, lane)
         self._changed.set()
+
+    def _empty(self) -> None:
+        """A lane of `later` had nothing. It is looked at again after a rest; those not yet asked are asked at once."""
+        if self._short:
+            self._changed.set()
 
     def free(self, lane: str) -> None:
         """A slot of that lane is free again."""
@@ -158,20 +174,29 @@ class Intake:
         return sum(self.running.values())
 
     async def run(self) -> None:
-        pulls = [self._now, *self._later]
-        for pull in pulls:
+        self._pulls = [self._now, *self._later]
+        for pull in self._pulls:
             await pull.open()
         try:
-            rotation = itertools.cycle(self._later)
             while True:
                 try:
-                    await self._ask(rotation)
+                    await self._ask()
                 except NatsError as error:
                     _log.warning("asking for work failed: %s", type(error).__name__)
                 await self._wait()
         finally:
-            for pull in pulls:
-                await pull.close()
+            await self.leave()
+
+    async def leave(self) -> None:
+        """Asks for nothing more, and takes back what was asked for.
+
+        Before anything is handed back: else it would come to our own polls again, and wait there for our end.
+        """
+        self.paused = True
+        pulls, self._pulls = self._pulls, []
+        with contextlib.suppress(NatsError, TimeoutError):
+            async with asyncio.timeout(LEAVE_SECONDS):
+                await asyncio.gather(*(pull.close() for pull in pulls))
 
     async def _wait(self) -> None:
         try:
@@ -181,29 +206,38 @@ class Intake:
             pass
         self._changed.clear()
 
-    async def _ask(self, rotation: "itertools.cycle[Pull]") -> None:
+    async def _ask(self) -> None:
         for pull in (self._now, *self._later):
             pull.sweep()
         if self.paused:
             return
-        for_now, for_later = shares(
-            self.slots,
-            now=self.running[subjects.NOW] + self._now.outstanding,
-            later=self.running["later"] + sum(pull.outstanding for pull in self._later),
-        )
         held = self._now.outstanding
-        wanted = min(NOW_WAITING, held + for_now)
+        wanted = min(NOW_WAITING, max(1, self.slots // 3), held + self._shares()[0])
         if (
             held <= wanted // 2 and wanted > held and not self._now.resting
         ):  # many at once: each poll is a message to the server
             await self._now.ask(wanted - held, wait=True)
-        for pull in itertools.islice(rotation, min(for_later, len(self._later))):
+        for pull in self._turns(self._shares()[1]):  # of what `now` has left
+            await pull.ask(1, wait=False)
+
+    def _shares(self) -> tuple[int, int]:
+        return shares(
+            self.slots,
+            now=self.running[subjects.NOW] + self._now.outstanding,
+            later=self.running["later"] + sum(pull.outstanding for pull in self._later),
+        )
+
+    def _turns(self, count: int) -> list[Pull]:
+        """The next `count` lanes of `later` that can be asked; the others lose their turn and cost nothing."""
+        found: list[Pull] = []
+        for _ in self._later:
+            if len(found) == count:
+                break
+            pull = next(self._rotation)
             if pull.outstanding == 0 and not pull.resting:
-                await pull.ask(1, wait=False)
-
-
-def _nothing() -> None:
-    return None
+                found.append(pull)
+        self._short = len(found) == count
+        return found
 
 
 def shares(slots: int, *, now: int, later: int) -> tuple[int, int]:

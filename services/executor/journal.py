@@ -9,7 +9,7 @@ from shared.errors import Conflict, LekhikaError, Retryable, Unavailable
 from shared.events import AnyEvent, Recorded
 from shared.execution import ExecutionState, Status, apply, fold
 from shared.ids import new_id
-from shared.log import ExecutionLog
+from shared.log import Log
 
 SPACING_SECONDS = 0.001
 """Between two appends of one execution on average, so that somebody else's stop gets in between."""
@@ -30,7 +30,7 @@ class StopSeen(LekhikaError):
 class Journal:
     """Bound to one claim: (attempt, instance). Every other owner's event fences it."""
 
-    def __init__(self, log: ExecutionLog, state: ExecutionState, attempt: int, instance: str) -> None:
+    def __init__(self, log: Log, state: ExecutionState, attempt: int, instance: str) -> None:
         self._log = log
         self.attempt = attempt
         self.instance = instance

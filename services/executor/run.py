@@ -12,7 +12,6 @@ from nats.aio.client import Client
 from nats.errors import Error as NatsError
 
 from services.executor import planner
-from services.executor.bounds import OutOfTime, bounded
 from services.executor.call import Call
 from services.executor.journal import Fenced, Journal, StopSeen
 from services.executor.limits import exceeded
@@ -21,6 +20,7 @@ from services.executor.nodes.context import CallTimes, NodeFailed
 from services.executor.nodes.for_each import close_items, open_items
 from services.executor.nodes.generate import run_generate
 from services.executor.nodes.template import run_template
+from services.executor.planning import Planning
 from shared import deltas, ending, subjects
 from shared import events as ev
 from shared.artifacts import INLINE_BYTES, Artifacts
@@ -31,10 +31,6 @@ from shared.tasks import cancel_and_wait, spawn
 
 _log = logging.getLogger(__name__)
 
-PLAN_SECONDS = 0.3
-"""Of CPU time that templates may take each time; everything else in this process waits meanwhile."""
-PLAN_BYTES = 256 << 20
-"""How much memory they may take."""
 CLOSE_SECONDS = 2.0
 """How long an aborted call may take to end before the end is written without waiting for it."""
 
@@ -83,6 +79,7 @@ class ExecutionRun:
         self._nc = parts.nc
         self._calls: dict[str, Call] = {}
         self._tasks: dict[str, asyncio.Task[None]] = {}
+        self._planning = Planning()
         self._values: dict[str, Any] = {}
         self._written = 0
         self._wake = asyncio.Event()
@@ -104,6 +101,7 @@ class ExecutionRun:
             self._heard_at = datetime.now(UTC)
         for call in self._calls.values():
             call.abort()
+        self._planning.interrupt()
         self._wake.set()
 
     def heard(self, recorded: ev.Recorded) -> None:
@@ -139,12 +137,12 @@ class ExecutionRun:
         self._values[node] = planner.value_of(text, structured)
         self._written += len(text.encode())
 
-    def progressed(self) -> None:
+    def progressed(self, adding: int = 0) -> None:
         if self._interrupt is not None:
             return
         open_usage = [usage for call in self._open(self.journal.state) for usage in call.usage]
         open_text = sum(call.size for call in self._calls.values())
-        self._limit = exceeded(self.journal.state, open_usage, self._written + open_text)
+        self._limit = exceeded(self.journal.state, open_usage, self._written + open_text + adding)
         if self._limit is not None:
             self.interrupt(Interrupt.LIMIT)
 
@@ -197,7 +195,11 @@ class ExecutionRun:
             if self._interrupt is not None:
                 return await self._end_interrupted()
             try:
-                plan = self._plan(program)
+                plan = await self._planning.next(
+                    program, self.journal.state, self._values, frozenset(self._tasks)
+                )
+                if plan is None:
+                    continue
                 if plan.output is not None:
                     return await self._end_completed(plan.output)
                 if plan.error is not None:
@@ -212,14 +214,6 @@ class ExecutionRun:
                 error = ev.ErrorInfo(code=failure.code, message=failure.message, node=failure.node)
                 if self._interrupt is None:
                     return await self.fail(error)
-
-    def _plan(self, program: planner.Program) -> planner.Plan:
-        try:
-            with bounded(PLAN_SECONDS, PLAN_BYTES):
-                return planner.plan(program, self.journal.state, self._values, frozenset(self._tasks))
-        except (OutOfTime, MemoryError):
-            message = f"Its templates take more than {PLAN_SECONDS:g} s or {PLAN_BYTES >> 20} MiB. Make them do less."
-            return planner.Plan(error=ev.ErrorInfo(code="template_error", message=message))
 
     def _begin(self, steps: Sequence[planner.Step]) -> None:
         opening = sum(step.items for step in steps if isinstance(step, planner.OpenItems))

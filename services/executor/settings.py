@@ -21,10 +21,10 @@ class ExecutorSettings(ServiceSettings):
     """Another address of the API, such as the stand-in's."""
     slots: Annotated[int, Field(ge=2, le=1_000)] = 50
     """Executions at once."""
-    ack_wait_seconds: Seconds = 10.0
+    ack_wait_seconds: Seconds = 6.0
     """As in the topology: a fifth of it is the time between two signs of progress."""
     max_attempts: Annotated[int, Field(ge=1)] = 10
-    """How often an execution is started, after crashes and hand-backs, before it fails."""
+    """How many executors may be lost while they run an execution before it fails. A hand-back is no loss."""
     first_chunk_seconds: Seconds = 120.0
     """How long a model may take to send its first chunk."""
     between_chunks_seconds: Seconds = 60.0

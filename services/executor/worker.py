@@ -11,7 +11,7 @@ from typing import Any
 from nats.aio.msg import Msg
 from nats.errors import Error as NatsError
 
-from services.executor.claim import Decision, decide
+from services.executor.claim import Decision, decide, losses
 from services.executor.evidence import Witness
 from services.executor.journal import Fenced, Journal
 from services.executor.run import ExecutionRun, Interrupt, Outcome, Parts
@@ -27,8 +27,12 @@ from shared.lost import lost_usage, open_calls
 from shared.messages import from_delivery
 from shared.tasks import spawn
 
-LATER_SECONDS = 3.0
+LATER_SECONDS = 1.0
 """After which a message is looked at again whose execution may have another owner."""
+UNREADABLE_SECONDS = 60.0
+"""After which one is looked at again that this release can not read: a rollout may be under way."""
+UNREADABLE_DELIVERIES = 20
+"""By then no rollout is under way any more: it is ended as failed."""
 
 _log = logging.getLogger(__name__)
 
@@ -46,13 +50,13 @@ class Worker:
     """Takes messages one by one, decides by the log, runs what it claims."""
 
     def __init__(
-        self, log: ExecutionLog, parts: Parts, witness: Witness, *, instance: str, attempts: int
+        self, log: ExecutionLog, parts: Parts, witness: Witness, *, instance: str, max_losses: int
     ) -> None:
         self._log = log
         self._parts = parts
         self._witness = witness
         self._instance = instance
-        self._attempts = attempts
+        self._max_losses = max_losses
         self._taken: dict[str, Msg] = {}
         """Messages between delivery and claim: they too must be kept from being redelivered."""
         self.running: dict[str, Running] = {}
@@ -82,7 +86,12 @@ class Worker:
                 await _settle(msg.nak(delay=LATER_SECONDS))
             except Permanent as error:
                 _log.error("execution can not be read: %s", error)
-                await _settle(msg.nak(delay=60))
+                await self._unreadable(execution_id, msg)
+            except Conflict:
+                raise
+            except Exception:  # noqa: BLE001 - a fault of ours; it must not come back for ever
+                _log.exception("execution could not be dealt with")
+                await self._unreadable(execution_id, msg)
             finally:
                 if self._taken.get(execution_id) is msg:
                     del self._taken[execution_id]
@@ -100,7 +109,8 @@ class Worker:
                 running_here,
                 evidence,
                 ttl=self._witness.ttl,
-                attempts=self._attempts,
+                max_losses=self._max_losses,
+                deliveries=msg.metadata.num_delivered,
             )
             try:
                 await self._act(decision, state, msg, lane)
@@ -131,13 +141,28 @@ class Worker:
                 await self._end_without_running(state, None)
                 await _settle(msg.ack())
             case Decision.FAIL:
-                text = f"It was started {state.attempt} times and never finished. Start it again, or ask an operator."
-                await self._end_without_running(state, ev.ErrorInfo(code="attempts_exhausted", message=text))
+                await self._end_without_running(state, _given_up(state, msg))
                 await _settle(msg.ack())
             case Decision.CLAIM | Decision.TAKE_OVER:
                 if decision is Decision.TAKE_OVER:
                     reach(Point.EXECUTOR_TAKEOVER)
                 await self._run(state, msg, lane)
+
+    async def _unreadable(self, execution_id: str, msg: Msg) -> None:
+        """Gives it back to a release that can read it; when none comes, ends it, so that nobody waits for ever."""
+        if msg.metadata.num_delivered < UNREADABLE_DELIVERIES:
+            await _settle(msg.nak(delay=UNREADABLE_SECONDS))
+            return
+        newest, kind = await self._log.position(execution_id)
+        if newest and kind not in (*ev.TERMINAL_TYPES, "pruned"):
+            _log.error("execution is ended, because no executor can read it")
+            info = ev.ErrorInfo(
+                code="unreadable", message="No executor could read this request. Start it anew."
+            )
+            end = ending.unreadable(subjects.user_of(msg.subject), msg.metadata.timestamp, info)
+            await self._log.append(execution_id, end, newest)
+            metrics.EXECUTIONS_ENDED.labels(end.type, end.summary.kind.value).inc()
+        await _settle(msg.ack())
 
     async def _end_without_running(self, state: ExecutionState, error: ev.ErrorInfo | None) -> None:
         calls = await open_calls(self._parts.nc, self._parts.artifacts, state)
@@ -229,9 +254,12 @@ class Worker:
         for msg in [*self._taken.values(), *(running.msg for running in self.running.values())]:
             await _settle(msg.in_progress())
 
+    def leave(self) -> None:
+        """What is delivered from now on is given back at once."""
+        self._leaving.set()
+
     async def release_all(self, seconds: float) -> None:
         """Hands everything back, so that others go on at once; waits at most so long."""
-        self._leaving.set()
         for running in list(self.running.values()):
             running.run.interrupt(Interrupt.RELEASE)
         if self._handling:
@@ -243,6 +271,15 @@ class Worker:
             {"id": key, "node": value.run.current_node, "since": value.since.isoformat()}
             for key, value in self.running.items()
         ]
+
+
+def _given_up(state: ExecutionState, msg: Msg) -> ev.ErrorInfo:
+    if state.attempt == 0:
+        times = msg.metadata.num_delivered
+        text = f"It was handed to executors {times} times and none could begin it. Start it anew, or ask an operator."
+        return ev.ErrorInfo(code="poison", message=text)
+    text = f"{losses(state)} executors were lost while they ran it. Start it again, or ask an operator."
+    return ev.ErrorInfo(code="attempts_exhausted", message=text)
 
 
 async def _settle(answer: Any) -> None:

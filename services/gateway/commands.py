@@ -143,7 +143,7 @@ async def _request(
         parts.lanes.forget(execution_id)
         raise
     conventions.EXECUTIONS_REQUESTED.inc()
-    return 202, execution_json(state, body, retention(parts))
+    return 202, execution_json(state, body, retention(parts), parts.lanes.place(execution_id))
 
 
 async def _append_request(

@@ -22,6 +22,11 @@ from shared.ids import is_id
 
 router = APIRouter(tags=["executions"])
 
+QUEUE = (
+    "`queue` is `{position, ahead, estimated_wait_seconds}` while the status is `queued`, else null: position 1 starts "
+    "next; the wait is estimated from recent throughput, and null while there is none to go by."
+)
+
 GatewayParts = Annotated[Parts, Depends(get_parts)]
 
 
@@ -96,7 +101,7 @@ async def start(
     return _answer(status, execution, Location=url_of(execution["id"]))
 
 
-@router.get("/v1/executions", summary="The caller's executions, newest first")
+@router.get("/v1/executions", summary="The caller's executions, newest first", description=QUEUE)
 async def list_executions(
     parts: GatewayParts,
     principal: User,
@@ -111,7 +116,9 @@ async def list_executions(
     return _answer(200, await list_own(parts, principal, page))
 
 
-@router.get("/v1/executions/{execution_id}", summary="One execution, as the log has it now")
+@router.get(
+    "/v1/executions/{execution_id}", summary="One execution, as the log has it now", description=QUEUE
+)
 async def get_execution(execution_id: str, parts: GatewayParts, principal: User) -> Response:
     _, state = await load_own(parts, principal, execution_id)
     return _answer(200, await present(parts, state))

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import Any, Self
 
+from services.gateway.outstanding import Place
 from services.gateway.resource import (
     execution_json,
     node_json,
@@ -22,7 +23,7 @@ from services.gateway.resource import (
 )
 from shared import events as ev
 from shared.deltas import Delta
-from shared.execution import ExecutionState, NodeStatus, apply, fold
+from shared.execution import ExecutionState, NodeStatus, Status, apply, fold
 from shared.usage import ModelUsage, Tokens, total_tokens
 from shared.workflow import Node, parent_of
 
@@ -98,12 +99,18 @@ class LiveView:
         self._ahead: dict[str, dict[int, Delta]] = {}
         self._tokens = Tokens()
         self.state: ExecutionState | None = None
+        self.place: Place | None = None
+        """Where it stands while it is queued; whoever feeds the view keeps it new."""
         self.ended = False
 
     @property
     def has_gap(self) -> bool:
         """Whether pieces wait for others that may have been lost."""
         return bool(self._ahead)
+
+    @property
+    def queued(self) -> bool:
+        return self.opened.status is Status.QUEUED
 
     @property
     def opened(self) -> ExecutionState:
@@ -120,7 +127,18 @@ class LiveView:
             self._seq, self._texts = 0, {}
         self._tokens = state.tokens
         self._texts = {key: sent for key, sent in self._texts.items() if parent_of(key) in self._nodes}
-        return self._event("snapshot", execution_json(state, self._body, self._retention))
+        return self._event("snapshot", execution_json(state, self._body, self._retention, self.place))
+
+    def placed(self, place: Place | None) -> Iterator[ServerEvent]:
+        """What to send when a queued one may stand elsewhere by now."""
+        before = self._progress(self.opened, self._tokens)
+        self.place = place
+        progress = self._progress(self.opened, self._tokens)
+        if progress != before:
+            yield self._event("state", {"id": self.opened.id, **progress})
+
+    def _progress(self, state: ExecutionState, tokens: Tokens) -> dict[str, Any]:
+        return progress_json(state, self._retention, tokens, self.place)
 
     def wanted(self, recorded: ev.Recorded) -> Sequence[Wanted]:
         """The texts that `take` needs for this event."""
@@ -185,8 +203,8 @@ class LiveView:
         self._tokens = (
             after.tokens if after.ended else total_tokens([tokens, *(u.tokens for u in _used(event))])
         )
-        progress = progress_json(after, self._retention, self._tokens)
-        if progress != progress_json(before, self._retention, tokens):
+        progress = self._progress(after, self._tokens)
+        if progress != self._progress(before, tokens):
             yield self._event("state", {"id": after.id, **progress})
 
     def _end(self, state: ExecutionState) -> ServerEvent:
@@ -194,7 +212,7 @@ class LiveView:
         body = {
             "status": state.status.value,
             "output": f"{url_of(state.id)}/output",
-            "execution": execution_json(state, self._body, self._retention),
+            "execution": execution_json(state, self._body, self._retention, self.place),
         }
         return self._event("end", body)
 

@@ -12,7 +12,7 @@ from sqlalchemy import Row, literal, select, tuple_
 from services.gateway.auth import Principal
 from services.gateway.parts import Parts
 from services.gateway.problems import FieldError, Problem, invalid
-from services.gateway.resource import execution_json, pruned_json, rfc3339, url_of
+from services.gateway.resource import execution_json, pruned_json, queue_json, rfc3339, url_of
 from shared.db import Role, transaction
 from shared.events import ExecutionPruned, Recorded
 from shared.execution import ExecutionState, Status, fold
@@ -84,7 +84,8 @@ def _ledger_usage(row: Row[Any]) -> ModelUsage:
 
 async def present(parts: Parts, state: ExecutionState) -> dict[str, Any]:
     """The execution as JSON. Raises: ArtifactGone; UnknownEvent; Unavailable."""
-    return execution_json(state, await parts.bodies.of(state.body), retention(parts))
+    body = await parts.bodies.of(state.body)
+    return execution_json(state, body, retention(parts), parts.lanes.place(state.id))
 
 
 def retention(parts: Parts) -> timedelta:
@@ -164,6 +165,7 @@ def _row_json(row: Row[Any], parts: Parts) -> dict[str, Any]:
         "attempt": row.attempt,
         "worker": row.worker,
         "lane": row.lane,
+        "queue": queue_json(row.status, parts.lanes.place(row.id)),
         "stop": row.stop,
         "output": f"{url_of(row.id)}/output",
         "events": f"{url_of(row.id)}/events",

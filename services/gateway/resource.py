@@ -4,8 +4,9 @@ from collections.abc import Iterator, Mapping
 from datetime import datetime, timedelta
 from typing import Any
 
+from services.gateway.outstanding import Place
 from shared import events as ev
-from shared.execution import ExecutionState, NodeState, NodeStatus
+from shared.execution import ExecutionState, NodeState, NodeStatus, Status
 from shared.usage import Certainty, ModelUsage, Tokens, total_tokens
 from shared.workflow import ForEachNode, GenerateTask, Node, item_id
 
@@ -41,13 +42,31 @@ def usage_json(usage: tuple[ModelUsage, ...]) -> list[dict[str, Any]]:
     ]
 
 
-def execution_json(state: ExecutionState, body: ev.RequestBody, retention: timedelta) -> dict[str, Any]:
+def queue_json(status: str, place: Place | None) -> dict[str, Any] | None:
+    """The place of a queued execution: position 1 is the next. None for any other, and while it is not known."""
+    if place is None or status != Status.QUEUED:
+        return None
+    return {
+        "position": place.ahead + 1,
+        "ahead": place.ahead,
+        "estimated_wait_seconds": None if place.seconds is None else _two_digits(place.seconds),
+    }
+
+
+def _two_digits(seconds: float) -> float:
+    """An estimate is not better than that, and viewers need not be told of every change."""
+    return float(f"{seconds:.2g}")
+
+
+def execution_json(
+    state: ExecutionState, body: ev.RequestBody, retention: timedelta, place: Place | None
+) -> dict[str, Any]:
     """The whole resource, without texts."""
     return {
         "id": state.id,
         "user_id": state.user_id,
         "engine": engine_json(state.engine),
-        **progress_json(state, retention, state.tokens),
+        **progress_json(state, retention, state.tokens, place),
         "kind": state.kind.value,
         "input": body.input,
         "limits": state.limits.model_dump(),
@@ -63,7 +82,9 @@ def engine_json(engine: ev.EngineRef) -> dict[str, Any]:
     return {"id": engine.id, "name": engine.name, "version": engine.version}
 
 
-def progress_json(state: ExecutionState, retention: timedelta, tokens: Tokens) -> dict[str, Any]:
+def progress_json(
+    state: ExecutionState, retention: timedelta, tokens: Tokens, place: Place | None
+) -> dict[str, Any]:
     """The part of the resource that changes while it runs, without its nodes."""
     return {
         "status": state.status.value,
@@ -75,6 +96,7 @@ def progress_json(state: ExecutionState, retention: timedelta, tokens: Tokens) -
         "attempt": state.attempt,
         "worker": state.owner,
         "lane": state.lane,
+        "queue": queue_json(state.status, place),
         "stop": stop_json(state.stop),
     }
 

@@ -37,6 +37,8 @@ POLL_SECONDS = 1.0
 """How often the log itself is asked: republished events are hints."""
 REPAIR_SECONDS = 5.0
 """How often pieces that were missed on the way are looked for."""
+PLACE_SECONDS = 2.0
+"""How often the place of a queued execution is looked at."""
 WRITE_BYTES = 64 * 1024
 ABORT = "lekhika.abort"
 """ASGI extension: a callable that drops the connection without waiting for its reader."""
@@ -139,6 +141,7 @@ class LiveResponse(Response):
             # Whatever is refused is refused here, as a problem, before the answer has begun.
             history, state = await load_own(parts, self._principal, self._id)
             view = LiveView(await parts.bodies.of(state.body), retention(parts), self._cursor)
+            view.place = parts.lanes.place(self._id)
             follower.position = history[-1].seq
             writer = Writer(send, parts.settings.stream_send_seconds)
             await send({"type": "http.response.start", "status": 200, "headers": _HEADERS})
@@ -175,10 +178,10 @@ class LiveResponse(Response):
         repair_at = time.monotonic() + REPAIR_SECONDS
         while not view.ended:
             try:
-                async with asyncio.timeout(PING_SECONDS):
+                async with asyncio.timeout(PLACE_SECONDS if view.queued else PING_SECONDS):
                     item = await inbox.next()
             except TimeoutError:
-                await writer.write(_PING)
+                await self._idle(writer, view)
                 continue
             if isinstance(item, Recorded):
                 await self._take(writer, view, item)
@@ -189,6 +192,13 @@ class LiveResponse(Response):
                 await self._read_pieces(writer, view)
             if inbox.empty:
                 await writer.flush()
+
+    async def _idle(self, writer: "Writer", view: LiveView) -> None:
+        for event in view.placed(self._parts.lanes.place(self._id)):
+            await writer.add(encode(event))
+        if time.monotonic() - writer.written_at >= PING_SECONDS:
+            await writer.add(_PING)
+        await writer.flush()
 
     async def _read_pieces(self, writer: "Writer", view: LiveView) -> None:
         """What the stream of deltas still has. Without it the texts come when their nodes are completed."""
@@ -201,6 +211,7 @@ class LiveResponse(Response):
         texts = {
             wanted.node: await self._parts.artifacts.get_text(wanted.text) for wanted in view.wanted(recorded)
         }
+        view.place = self._parts.lanes.place(self._id)
         for event in view.take(recorded, texts):
             await writer.add(encode(event))
 
@@ -218,6 +229,7 @@ class Writer:
         self._seconds = seconds
         self._waiting: list[bytes] = []
         self._size = 0
+        self.written_at = time.monotonic()
 
     async def add(self, data: bytes) -> None:
         """Sent with the next flush, or when enough has come together."""
@@ -236,6 +248,7 @@ class Writer:
             self._waiting.clear()
             self._size = 0
             await self._body(data, more=True)
+            self.written_at = time.monotonic()
 
     async def end(self) -> None:
         """The end of the body, so that the viewer sees an end and no cut. Does nothing once it has left."""

@@ -104,7 +104,7 @@ def judge_open(history: Sequence[ev.Recorded], fleet: Fleet, marks: Marks, limit
         return nothing("the log says that it has ended" if state else "the log holds no request of it")
     if state.status is Status.STOPPING:
         return _judge_stopping(state, fleet, marks, limits)
-    if state.status is Status.RUNNING and overdue_at(history, state, marks.now, limits) <= marks.now:
+    if state.status is Status.RUNNING and overdue_at(state, marks.now, limits) <= marks.now:
         return Decision(
             Action.ASK_STOP, f"it has run longer than its limit of {state.limits.seconds} s allows"
         )
@@ -172,32 +172,10 @@ def _times_lost(history: Iterable[ev.Recorded]) -> int:
     return times
 
 
-def overdue_at(
-    history: Iterable[ev.Recorded], state: ExecutionState, now: datetime, limits: Limits
-) -> datetime:
+def overdue_at(state: ExecutionState, now: datetime, limits: Limits) -> datetime:
     """When it will have run for its limit and the grace, if it goes on running from now on."""
-    left = timedelta(seconds=state.limits.seconds) + limits.overdue_grace - run_time(history, now)
+    left = timedelta(seconds=state.limits.seconds) + limits.overdue_grace - state.run_time(now)
     return now + left
-
-
-def run_time(history: Iterable[ev.Recorded], now: datetime) -> timedelta:
-    """How long it has run: without waiting for an executor, and what a dead one did after its last event."""
-    total = timedelta()
-    since: datetime | None = None
-    heard: datetime | None = None
-    for recorded in history:
-        match recorded.event:
-            case ev.ExecutionStarted():
-                total += (heard - since) if since and heard else timedelta()
-                since = heard = recorded.time
-            case ev.NodeStarted() | ev.NodeCompleted() if since:
-                heard = recorded.time
-            case ev.ExecutionReleased() if since:
-                total += recorded.time - since
-                since = heard = None
-            case _:
-                pass
-    return total + (now - since if since else timedelta())
 
 
 def artifacts_of(history: Iterable[ev.Recorded]) -> list[ev.ArtifactRef]:

@@ -106,7 +106,7 @@ class Reaper:
             return Doubt(execution_id, (), nothing(str(error)))
         state = fold(history)
         if state is not None and state.status is Status.RUNNING:
-            self._in_time_until[execution_id] = overdue_at(history, state, facts.marks.now, self._limits)
+            self._in_time_until[execution_id] = overdue_at(state, facts.marks.now, self._limits)
         return Doubt(execution_id, history, judge_open(history, facts.fleet, facts.marks, self._limits))
 
     async def round(self, facts: Facts) -> int:

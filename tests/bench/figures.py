@@ -44,6 +44,18 @@ class Report:
             )
         )
 
+    def bounded(self, what: str, ours: Sequence[float], *, p99: float) -> None:
+        """Milliseconds, without a floor."""
+        mine = _pair(ours)
+        self.figures.append(
+            Figure(
+                what=f"{what} (n={len(ours)})",
+                value=f"p50 {mine[0]:.1f} ms, p99 {mine[1]:.1f} ms",
+                target=f"p99 {p99:,.0f} ms",
+                met=mine[1] <= p99,
+            )
+        )
+
     def rate(self, what: str, ours: float, floor: float, target: float) -> None:
         """Per second."""
         self.figures.append(

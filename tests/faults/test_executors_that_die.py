@@ -5,7 +5,6 @@ taken over.
 import asyncio
 import signal
 from collections.abc import AsyncIterator
-from typing import Any
 
 import pytest
 
@@ -13,7 +12,7 @@ from shared import events as ev
 from shared.execution import Status
 from shared.ids import new_id
 from shared.usage import Certainty
-from tests.support.make import MODEL
+from tests.support.definitions import two_steps
 from tests.support.world import World, world
 
 ACK_WAIT = 5.0
@@ -24,17 +23,6 @@ QUICK = {"LEKHIKA_ACK_WAIT_SECONDS": str(ACK_WAIT)}
 async def here(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[World]:
     async with world(tmp_path_factory.mktemp("world"), {"ack_wait_seconds": ACK_WAIT}) as made:
         yield made
-
-
-def two_steps(mark: str, options: str) -> dict[str, Any]:
-    first = {"id": "first", "kind": "generate", "model": MODEL, "prompt": f"{mark} first [[standin words=5]]"}
-    second = {
-        "id": "second",
-        "kind": "generate",
-        "model": MODEL,
-        "prompt": f"{mark} second {{{{ first }}}} [[standin {options}]]",
-    }
-    return {"nodes": [first, second], "output": "second"}
 
 
 async def begun(here: World, mark: str, options: str) -> str:

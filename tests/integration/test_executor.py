@@ -2,7 +2,6 @@
 
 import signal
 from collections.abc import AsyncIterator
-from typing import Any
 
 import pytest
 
@@ -11,7 +10,7 @@ from shared.execution import ExecutionState, NodeStatus, Status
 from shared.ids import new_id
 from shared.subjects import later_lane
 from shared.usage import Certainty
-from shared.workflow import Limits
+from tests.support.definitions import book, one
 from tests.support.make import MODEL, USER
 from tests.support.world import World, world
 
@@ -21,36 +20,6 @@ async def here(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[World]
     async with world(tmp_path_factory.mktemp("world")) as made:
         made.executor()
         yield made
-
-
-def one(prompt: str, **more: Any) -> dict[str, Any]:
-    return {
-        "nodes": [{"id": "text", "kind": "generate", "model": MODEL, "prompt": prompt, **more}],
-        "output": "text",
-    }
-
-
-def book(mark: str, options: str = "") -> dict[str, Any]:
-    schema = {
-        "type": "object",
-        "required": ["parts"],
-        "properties": {"parts": {"type": "array", "minItems": 4, "maxItems": 4, "items": {"type": "string"}}},
-    }
-    part = {"kind": "generate", "model": MODEL, "prompt": f"{mark} write {{{{ part }}}} {options}"}
-    return {
-        "nodes": [
-            {
-                "id": "outline",
-                "kind": "generate",
-                "model": MODEL,
-                "prompt": f"{mark} plan",
-                "output_schema": schema,
-            },
-            {"id": "parts", "kind": "for_each", "items": "{{ outline.parts }}", "as": "part", "node": part},
-            {"id": "book", "kind": "template", "template": "{% for p in parts %}{{ p }}\n{% endfor %}"},
-        ],
-        "output": "book",
-    }
 
 
 def assert_one_end(state: ExecutionState) -> None:
@@ -205,24 +174,6 @@ async def test_a_usable_answer_is_never_refused(here: World, fault: str) -> None
     assert state.nodes["text"].truncated == (fault == "max_tokens")
 
 
-async def test_reaching_the_token_limit_stops_with_that_reason(here: World) -> None:
-    state = await here.ended(
-        await here.request(one(f"{new_id()} [[standin chunks=200 chunk_ms=20]]"), limits=Limits(tokens=60))
-    )
-    assert state.status is Status.STOPPED
-    assert state.stop is not None
-    assert (state.stop.by, state.stop.reason) == ("system:limit", "limit of 60 tokens reached")
-
-
-async def test_the_time_limit_stops_a_silent_call(here: World) -> None:
-    state = await here.ended(
-        await here.request(one(f"{new_id()} [[standin fault=stall_first]]"), limits=Limits(seconds=1))
-    )
-    assert state.status is Status.STOPPED
-    assert state.stop is not None
-    assert state.stop.reason == "limit of 1 seconds reached"
-
-
 async def test_a_broken_template_fails_with_its_node(here: World) -> None:
     definition = {"nodes": [{"id": "t", "kind": "template", "template": "{{ 1 / 0 }}"}], "output": "t"}
     state = await here.ended(await here.request(definition))
@@ -312,14 +263,6 @@ async def test_one_of_many_parallel_nodes_that_fails_ends_all_others_once(here: 
         assert state.error is not None
         assert state.error.node == "n5"
     assert len(await here.calls(mark)) <= 36  # none was made again
-
-
-async def test_a_loop_that_just_fits_into_the_node_limit_completes(here: World) -> None:
-    state = await here.ended(await here.request(book(new_id()), limits=Limits(nodes=7)))
-    assert state.status is Status.COMPLETED
-    stopped = await here.ended(await here.request(book(new_id()), limits=Limits(nodes=5)))
-    assert stopped.stop is not None
-    assert stopped.stop.reason == "limit of 5 nodes reached"
 
 
 async def test_a_template_that_eats_memory_fails_alone(here: World) -> None:

@@ -15,6 +15,7 @@ import psutil
 import pytest
 from rich.console import Console
 
+from deploy.local import supervisor
 from deploy.local.home import Home, HomeLock
 from deploy.local.plan import StackOptions, StackPlan, Steps, standard_plan
 from deploy.local.processes import StackError
@@ -106,6 +107,20 @@ def test_what_is_killed_is_started_again(tmp_path: Path, name: str) -> None:
             os.kill(before, signal.SIGKILL)
             await until(lambda: pid_of(tmp_path, name) != before)
             await until(lambda: stack.supervisor.running[name].readiness is not None)
+
+    asyncio.run(scenario())
+
+
+def test_what_hangs_is_killed_and_started_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(supervisor, "LOOK_SECONDS", 0.05)
+    monkeypatch.setattr(supervisor, "MISSES", 2)
+
+    async def scenario() -> None:
+        async with running_stack(tmp_path, small_plan()):
+            healthy, hung = pid_of(tmp_path, "executor-1"), pid_of(tmp_path, "executor-2")
+            os.kill(hung, signal.SIGSTOP)
+            await until(lambda: pid_of(tmp_path, "executor-2") != hung)
+            assert pid_of(tmp_path, "executor-1") == healthy
 
     asyncio.run(scenario())
 

@@ -21,6 +21,7 @@ from shared import deltas, subjects, topology
 from shared import events as ev
 from shared.errors import Conflict
 from shared.execution import ExecutionState
+from shared.heartbeat import read_workers
 from shared.ids import new_id
 from shared.log import ExecutionLog
 from tests.support.make import folded, requested
@@ -68,6 +69,12 @@ class World:
         process = ExecutorProcess(env, self.folder / f"executor-{len(self.executors)}.log")
         self.executors.append(process)
         return process
+
+    async def living(self, count: int) -> None:
+        """Waits until so many executors have a heartbeat."""
+        async with asyncio.timeout(SECONDS):
+            while len(await read_workers(self.nc.jetstream())) != count:  # noqa: ASYNC110 - nobody tells
+                await asyncio.sleep(0.05)
 
     async def request(self, definition: dict[str, Any], **changes: Any) -> str:
         execution_id = new_id()

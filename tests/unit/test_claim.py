@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from services.executor.claim import Decision, Evidence, decide
+from services.executor.claim import POISON_DELIVERIES, Decision, Evidence, decide
 from shared import ending
 from shared import events as ev
 from shared.execution import ExecutionState
@@ -17,7 +17,7 @@ BEFORE = START
 
 
 def decided(state: ExecutionState, evidence: Evidence | None = None, **more: Any) -> Decision:
-    given: dict[str, Any] = {"running_here": False, "ttl": TTL, "attempts": 3}
+    given: dict[str, Any] = {"running_here": False, "ttl": TTL, "max_losses": 3, "deliveries": 1}
     return decide(state, "me", evidence=evidence, **{**given, **more})
 
 
@@ -82,9 +82,26 @@ def test_a_stop_of_a_dead_owner_is_ended_without_a_model_call() -> None:
     assert decided(state, None) is Decision.LATER
 
 
-def test_attempts_are_bounded() -> None:
+def test_losses_of_executors_are_bounded() -> None:
+    third = folded(history(requested(), started(1, "x"), started(2, "y"), started(3, "z")))
+    assert decided(third) is Decision.LATER
+    assert decided(third, evidence()) is Decision.FAIL
+    second = folded(history(requested(), started(1, "x"), started(2, "y")))
+    assert decided(second, evidence()) is Decision.TAKE_OVER
+
+
+def test_hand_backs_are_no_losses() -> None:
     events: list[ev.AnyEvent] = [requested()]
-    for attempt in (1, 2, 3):
+    for attempt in range(1, 20):
         release = ev.ExecutionReleased(attempt=attempt, instance="x", reason=ev.ReleaseReason.SHUTDOWN)
         events += [started(attempt, "x"), release]
-    assert decided(folded(history(*events))) is Decision.FAIL
+    assert decided(folded(history(*events))) is Decision.CLAIM
+
+
+def test_what_is_handed_out_again_and_again_and_never_begins_is_poison() -> None:
+    queued = folded(history(requested()))
+    assert decided(queued, deliveries=POISON_DELIVERIES - 1) is Decision.CLAIM
+    assert decided(queued, deliveries=POISON_DELIVERIES) is Decision.FAIL
+    handed_back = ev.ExecutionReleased(attempt=1, instance="x", reason=ev.ReleaseReason.SHUTDOWN)
+    begun = folded(history(requested(), started(1, "x"), handed_back))
+    assert decided(begun, deliveries=POISON_DELIVERIES) is Decision.CLAIM

@@ -2,6 +2,9 @@
 
 from typing import Any
 
+import pytest
+
+from deploy.local import queue_words
 from deploy.local.run_view import RunView
 from deploy.local.sse import Event, parse
 
@@ -82,6 +85,33 @@ def test_a_wait_is_told_until_text_comes() -> None:
     assert view.nodes["edit"].waiting == "quota"
     view.apply(delta(0, "text"))
     assert view.nodes["edit"].waiting is None
+
+
+def test_a_queued_one_has_a_place_until_it_starts() -> None:
+    view = RunView("e")
+    queue = {"position": 2, "ahead": 1, "estimated_wait_seconds": None}
+    view.apply(event("snapshot", status="queued", queue=queue))
+    assert view.queue == queue
+    view.apply(event("state", status="running", queue=None))
+    assert view.queue is None
+
+
+@pytest.mark.parametrize(
+    ("position", "seconds", "words"),
+    [
+        (1, 0.02, "next, less than 1 s (estimated)"),
+        (2, None, "place 2, wait not known yet"),
+        (1234, 89.0, "place 1,234, about 89 s (estimated)"),
+        (3, 1500.0, "place 3, about 25 min (estimated)"),
+        (3, 11_000.0, "place 3, about 3 h (estimated)"),
+    ],
+)
+def test_a_place_is_told_in_words_and_an_estimate_as_one(
+    position: int, seconds: float | None, words: str
+) -> None:
+    queue = {"position": position, "ahead": position - 1, "estimated_wait_seconds": seconds}
+    assert queue_words.waiting(queue) == words
+    assert queue_words.waiting(None) == ""
 
 
 def test_the_end_has_the_final_status() -> None:

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from services.gateway import live
 from services.gateway.live import Cursor, LiveView, Sent, ServerEvent
+from services.gateway.outstanding import Place
 from shared import events as ev
 from shared.deltas import Delta
 from shared.usage import Kind, ModelUsage, Tier, Tokens
@@ -170,6 +171,22 @@ class TestWhatIsSent:
         feed(viewer, view, history.finish())
         parts = ["node", "node", "node"]  # the for_each, and its items that wait
         assert viewer.seen == ["snapshot", "delta", "node", "state", *parts, "node", "state", "end"]
+
+    def test_a_queued_one_tells_its_place_when_it_changes_until_it_starts(self) -> None:
+        history = History()
+        history.request()
+        view = LiveView(BODY, DAY)
+        view.place = Place(4, None)
+        assert view.open(history.events).data["queue"]["position"] == 5
+        assert list(view.placed(Place(4, None))) == []
+        (moved,) = view.placed(Place(0, 12.345))
+        assert (moved.event, moved.data["queue"]) == (
+            "state",
+            {"position": 1, "ahead": 0, "estimated_wait_seconds": 12.0},
+        )
+        started = history.add(ev.ExecutionStarted(attempt=1, instance="i"))
+        assert [event.data["queue"] for event in view.take(started, {})] == [None]
+        assert list(view.placed(Place(1, None))) == []
 
     def test_an_event_heard_twice_is_told_once(self) -> None:
         history, viewer, view = running()

@@ -18,13 +18,13 @@ from services.janitor.policy import (
     artifacts_of,
     judge_ended,
     judge_open,
-    run_time,
     tombstone,
 )
 from shared import events as ev
 from shared import workflow as wf
 from shared.execution import fold
 from shared.usage import Kind, ModelUsage, Tier, Tokens
+from tests.support.make import folded
 
 ID = "0190b7e0-0000-7000-8000-000000000001"
 BEGIN = datetime(2026, 11, 1, 12, tzinfo=UTC)
@@ -176,10 +176,10 @@ def test_waiting_for_an_executor_is_no_run_time() -> None:
     node = ev.NodeStarted(attempt=2, node="t", kind="template", node_attempt=1)
     second, third = (ev.ExecutionStarted(attempt=n, instance=f"x{n}") for n in (2, 3))
     handed_back = history((0, REQUESTED), (10, STARTED), (15, released), (100, second), (107, node))
-    assert run_time(handed_back[:3], BEGIN + timedelta(seconds=90)) == timedelta(seconds=5)
-    assert run_time(handed_back, BEGIN + timedelta(seconds=110)) == timedelta(seconds=15)
+    assert folded(handed_back[:3]).run_time(BEGIN + timedelta(seconds=90)) == timedelta(seconds=5)
+    assert folded(handed_back).run_time(BEGIN + timedelta(seconds=110)) == timedelta(seconds=15)
     taken_over = [*handed_back, *history((0, REQUESTED), *[(200, third)] * 5)[5:]]
-    assert run_time(taken_over, BEGIN + timedelta(seconds=203)) == timedelta(seconds=5 + 7 + 3)
+    assert folded(taken_over).run_time(BEGIN + timedelta(seconds=203)) == timedelta(seconds=5 + 7 + 3)
 
 
 def test_finds_every_artifact() -> None:

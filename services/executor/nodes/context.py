@@ -37,8 +37,8 @@ class Run(Protocol):
         """The call of a node began: from here on its text and usage belong to the end, if it comes first."""
         ...
 
-    def progressed(self) -> None:
-        """Usage or text grew: limits are checked."""
+    def progressed(self, adding: int = 0) -> None:
+        """Usage or text grew, or would grow by `adding` bytes: limits are checked."""
         ...
 
     async def publish(self, delta: Delta) -> None:

@@ -8,6 +8,9 @@ from shared.events import NodeCompleted
 
 async def run_template(run: Run, step: GiveText) -> None:
     """Raises: Fenced and StopSeen, from the journal."""
+    run.progressed(adding=len(step.text.encode()))
+    if run.interrupted():
+        return
     output = await keep_text(run, step.text)
     await run.journal.append(
         lambda state: NodeCompleted(

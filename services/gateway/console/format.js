@@ -54,6 +54,14 @@ export function millisecondsBetween(from, to) {
   return Math.abs(difference) < 10 ? `${difference.toFixed(1)} ms` : `${WHOLE.format(Math.round(difference))} ms`;
 }
 
+/** @param {number} seconds "about 12 s", "about 25 min" */
+export function roughly(seconds) {
+  if (seconds < 1) return "less than 1 s";
+  if (seconds < 90) return `about ${Math.round(seconds)} s`;
+  if (seconds < 90 * 60) return `about ${Math.round(seconds / 60)} min`;
+  return `about ${whole(Math.round(seconds / 3600))} h`;
+}
+
 /** @param {number} ms "0:07", "12:05", "3:00:09" */
 export function stopwatch(ms) {
   if (Number.isNaN(ms)) return "–";

@@ -9,6 +9,7 @@ import { NodeList } from "./node_list.js";
 import { NodeTexts } from "./node_texts.js";
 import { OutputCard } from "./output_card.js";
 import { ProblemBox } from "./problem_box.js";
+import { placeWords, waitWords } from "./queue_place.js";
 import { ENDS, tokensSoFar } from "./run_fold.js";
 import { RunStream } from "./run_stream.js";
 import { inputLine } from "./runs_page.js";
@@ -85,6 +86,8 @@ function RunHead({ execution, stream, request }) {
         <${Certainty} tokens=${over ? execution.tokens : null} text=${whole(tokensSoFar(stream.run.value))} /></dd></div>
       <div class="wide-only"><dt>Requested</dt>
         <dd title=${fullTime(execution.created_at)}>${dayTime(execution.created_at)}</dd></div>
+      ${execution.queue && html`<div data-queue><dt>In the queue</dt>
+        <dd><span class="number">${placeWords(execution.queue)}</span>, ${waitWords(execution.queue)}</dd></div>`}
       ${execution.attempt > 1 && html`<div><dt>Attempt</dt><dd class="number">${execution.attempt}</dd></div>`}
     </dl>
     <div class="run-actions"><${StopButton} execution=${execution} request=${request} /></div>

@@ -5,6 +5,7 @@ import { dayTime, fullTime, instant, stopwatch, whole } from "./format.js";
 import { html } from "./html.js";
 import { usePolling } from "./polling.js";
 import { ProblemBox } from "./problem_box.js";
+import { placeWords } from "./queue_place.js";
 import { runLink } from "./route.js";
 import { Certainty, State } from "./signs.js";
 import { StartForm } from "./start_form.js";
@@ -41,7 +42,7 @@ function RunLine({ run }) {
     <${State} state=${run.status} />
     <span class="run-figures">
       <span title=${fullTime(run.created_at)}>${dayTime(run.created_at)}</span>
-      <span>${timeTaken(run)}</span>
+      <span>${run.queue ? placeWords(run.queue) : timeTaken(run)}</span>
       <span><${Certainty} tokens=${run.tokens} text=${`${whole(run.tokens?.total)} tokens`} /></span>
     </span>
   </a></li>`;

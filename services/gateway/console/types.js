@@ -7,11 +7,12 @@
  *   tokens: Tokens, attempts: number, items: number | null, characters: number, truncated: boolean,
  *   finish_reason: string | null}} RunNode
  * @typedef {{by: string, reason: string | null, at: string, heard_at: string | null, closed_at: string | null}} Stop
+ * @typedef {{position: number, ahead: number, estimated_wait_seconds: number | null}} Queue
  * @typedef {{id: string, user_id: string, engine: {id: string, name: string, version: number}, status: string,
  *   kind: string, input: Record<string, unknown>, nodes: RunNode[], tokens: Tokens,
  *   error: {code: string, message: string, node: string | null} | null, created_at: string,
  *   started_at: string | null, ended_at: string | null, expires_at: string | null, attempt: number,
- *   worker: string | null, stop: Stop | null}} Execution
+ *   worker: string | null, stop: Stop | null, queue: Queue | null}} Execution
  * @typedef {{type: "text" | "long_text" | "number" | "choice" | "list", required?: boolean,
  *   default?: string | number | string[] | null, title?: string | null, description?: string | null,
  *   choices?: string[] | null, max_length?: number | null, minimum?: number | null, maximum?: number | null}} Input
