@@ -157,7 +157,7 @@ def _request(rng: random.Random, settings: Settings, number: int) -> Request:
         key=f"chaos-{settings.seed}-{number}",
         user=rng.randrange(USERS),
         engine=engine,
-        options=f"chunk_ms={rng.choice([5, 20, 60, 150])} chunks={rng.randint(3, 30)} thoughts={rng.choice([0, 0, 7])} {fault}",
+        options=f"chunk_ms={rng.choice([5, 20, 60, 150, 350])} chunks={rng.randint(3, 40)} thoughts={rng.choice([0, 0, 7])} {fault}",
         limits=rng.choice([{}] * 10 + [{"tokens": 150}, {"seconds": 3}, {"nodes": 2}]),
         when=number / settings.executions,
         patient=rng.random() < 0.93,
