@@ -31,6 +31,7 @@ from services.gateway.parts import Parts
 from services.gateway.projector import Projector
 from services.gateway.request_bodies import Bodies
 from services.gateway.settings import GatewaySettings
+from services.gateway.texts import Texts
 from shared.artifacts import Artifacts
 from shared.asgi import Parser, serve
 from shared.db import make_engine, transaction
@@ -144,6 +145,7 @@ async def compose(settings: GatewaySettings, stop: Stop) -> AsyncIterator[Parts]
         room=LogRoom(nc),
         idempotency=IdempotencyKeys(nc),
         bodies=Bodies(artifacts),
+        texts=Texts(artifacts),
         fleet=workers.Fleet(),
         drain=stop,
     )

@@ -12,6 +12,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 from services.gateway.idempotency import IdempotencyKeys
 from services.gateway.request_bodies import Bodies
 from services.gateway.settings import GatewaySettings
+from services.gateway.texts import Texts
 from shared.artifacts import Artifacts
 from shared.log import ExecutionLog
 
@@ -37,6 +38,7 @@ class Parts:
     room: "LogRoom"
     idempotency: IdempotencyKeys
     bodies: Bodies
+    texts: Texts
     fleet: "Fleet"
     drain: asyncio.Event
     """Set when the process is asked to end: open streams close politely."""

@@ -31,7 +31,8 @@ from shared.lost import read_deltas
 from shared.tasks import spawn
 
 QUEUE = 2048
-"""What may wait for one viewer; beyond it, it is too slow."""
+QUEUE_CHARACTERS = 2_000_000
+"""How many pieces and events, and how much text in pieces, may wait for one viewer; beyond it, it is too slow."""
 PING_SECONDS = 15.0
 POLL_SECONDS = 1.0
 """How often the log itself is asked: republished events are hints."""
@@ -81,6 +82,7 @@ class Inbox:
         self._items: deque[Recorded | Delta] = deque()
         self._changed = asyncio.Event()
         self._over: LekhikaError | None = None
+        self._characters = 0
 
     @property
     def empty(self) -> bool:
@@ -91,10 +93,11 @@ class Inbox:
         return self._over is not None
 
     def put(self, item: Recorded | Delta) -> None:
-        if len(self._items) >= QUEUE:
+        if len(self._items) >= QUEUE or self._characters > QUEUE_CHARACTERS:
             self.close(TooSlow("more came than was read"))
         else:
             self._items.append(item)
+            self._characters += _weight(item)
         self._changed.set()
 
     def close(self, reason: LekhikaError) -> None:
@@ -114,12 +117,18 @@ class Inbox:
             self._changed.clear()
             await self._changed.wait()
         self.check()
-        return self._items.popleft()
+        item = self._items.popleft()
+        self._characters -= _weight(item)
+        return item
 
     async def hear_delta(self, msg: Msg) -> None:
         delta = deltas.decode(msg.data)
         if delta is not None:
             self.put(delta)
+
+
+def _weight(item: Recorded | Delta) -> int:
+    return len(item.text) if isinstance(item, Delta) else 0
 
 
 class LiveResponse(Response):
@@ -208,9 +217,7 @@ class LiveResponse(Response):
             _log.info("deltas of %s can not be read: %s", self._id, error)
 
     async def _take(self, writer: "Writer", view: LiveView, recorded: Recorded) -> None:
-        texts = {
-            wanted.node: await self._parts.artifacts.get_text(wanted.text) for wanted in view.wanted(recorded)
-        }
+        texts = {wanted.node: await self._parts.texts.of(wanted.text) for wanted in view.wanted(recorded)}
         view.place = self._parts.lanes.place(self._id)
         for event in view.take(recorded, texts):
             await writer.add(encode(event))
