@@ -169,7 +169,7 @@ async def _clear(run: Run) -> None:
     late = await here.fleet.close()
     run.fault(*(f"{name} did not end when asked" for name in late))
     await _soon(run, "sessions in the database", _later(lambda: leaks.sessions(here)))
-    run.fault(*(f"orphan process: {command}" for command in leaks.processes(here)))
+    await _soon(run, "orphan processes", _later(lambda: leaks.processes(here)))
 
 
 def _later(what: Callable[[], Any]) -> Callable[[], Awaitable[Any]]:
@@ -197,8 +197,10 @@ def _table(run: Run, evidence: Evidence) -> str:
         "model calls": sum(len(calls) for calls in evidence.calls.values()),
         **run.figures,
     }
+    if calm := sorted((one for one in found if one.calm), key=lambda one: one.seconds):
+        figures["the slowest of a judge left in peace"] = story(evidence.histories[calm[-1].execution_id])
     times = {
-        "takeover after kill -9, NATS undisturbed": [one.seconds for one in found if one.calm],
+        "takeover after kill -9, a judge left in peace": [one.seconds for one in found if one.calm],
         "takeover after kill -9, all": [one.seconds for one in found],
         "calls begun after the end (in flight)": run.late_calls,
     }

@@ -1,6 +1,7 @@
 """What is left behind: consumers, sockets, processes, connections, artifacts."""
 
 import os
+import sys
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
@@ -57,14 +58,20 @@ async def open_calls(site: Site) -> int:
 
 
 def processes(site: Site) -> list[str]:
-    """What still runs of this run, but for the stand-in and the servers."""
+    """What still runs of this run, but for the stand-in and the servers; and what a killed service has left behind."""
     found = []
-    for process in psutil.process_iter(["pid", "cmdline"]):
+    for process in psutil.process_iter(["pid", "ppid", "cmdline"]):
+        command = process.info["cmdline"] or []
         try:
-            if process.environ().get(MARK) == site.run and process.pid != os.getpid():
-                found.append(" ".join(process.info["cmdline"] or []))
+            ours = process.environ().get(MARK) == site.run and process.pid != os.getpid()
         except psutil.Error:
             continue
+        # A process that a service starts does not know of the run.
+        left = (
+            process.info["ppid"] == 1 and command[:1] == [sys.executable] and "services." in " ".join(command)
+        )
+        if ours or left:
+            found.append(" ".join(command))
     return [command for command in found if "standin" not in command]
 
 

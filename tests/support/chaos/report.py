@@ -5,11 +5,18 @@ from dataclasses import dataclass
 
 from shared import events as ev
 from tests.support.chaos.evidence import Evidence, unix
+from tests.support.chaos.fleet import Life
+
+SETTLED_SECONDS = 15.0
+"""How long an executor must have been left in peace before it can judge another."""
 
 
 @dataclass(frozen=True, slots=True)
 class Takeover:
-    """`seconds` from the death of the owner to the next `started` or end. `calm`: NATS was there all the while."""
+    """`seconds` from the death of the owner to the next `started` or end.
+
+    `calm`: NATS was there all the while, and another executor, which had been up for a while, was left in peace.
+    """
 
     execution_id: str
     seconds: float
@@ -32,8 +39,19 @@ def _of(history: Sequence[ev.Recorded], evidence: Evidence) -> Iterator[Takeover
         if until is None or unix(until.time) < life.ended:
             continue
         died, gone_on = life.ended, unix(until.time)
-        calm = not any(began < gone_on and ended + 15 > died for began, ended in evidence.outages)
-        yield Takeover(recorded.execution_id, gone_on - died, calm)
+        yield Takeover(recorded.execution_id, gone_on - died, _calm(evidence, died, gone_on))
+
+
+def _calm(evidence: Evidence, died: float, gone_on: float) -> bool:
+    def overlap(spans: Sequence[tuple[float, float]]) -> bool:
+        return any(began < gone_on and ended > died - SETTLED_SECONDS for began, ended in spans)
+
+    def in_peace(life: Life) -> bool:
+        up = life.began < died - SETTLED_SECONDS and (life.ended is None or life.ended > gone_on)
+        return up and not overlap([*life.frozen, *evidence.held.get(life.member, ())])
+
+    executors = [life for life in evidence.lives.values() if life.member.startswith("executor")]
+    return not overlap(evidence.outages) and any(in_peace(life) for life in executors)
 
 
 def percentile(values: Sequence[float], share: float) -> float:
