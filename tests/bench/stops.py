@@ -212,11 +212,13 @@ class Found:
     """Milliseconds to the end in the log, of the others."""
     to_store: list[float]
     """Milliseconds to the stop request in the log, of the former."""
+    steps: dict[str, list[float]]
+    """What the ends themselves say: milliseconds until the executor heard of it, and from there to the socket closed."""
     faults: list[str]
 
 
 async def judge(nc: Client, stack: Stack, asked: list[Asked]) -> Found:
-    log, found = ExecutionLog(nc), Found(defaultdict(list), defaultdict(list), [], [])
+    log, found = ExecutionLog(nc), Found(defaultdict(list), defaultdict(list), [], defaultdict(list), [])
     calls = defaultdict(list)
     for call in await _ledger(stack):
         calls[call["options"].get("id")].append(call)
@@ -249,6 +251,10 @@ def _judge_one(found: Found, stop: Asked, history: Any, calls: list[dict[str, An
     if cut:
         found.to_close[stop.timing].append((max(cut) - stop.at_ns) / 1e6)
         stored = [r.time.timestamp() * 1e9 for r in history if isinstance(r.event, ev.StopRequested)]
+        if state.stop and state.stop.heard_at and state.stop.closed_at:
+            heard, closed = state.stop.heard_at, state.stop.closed_at
+            found.steps["from there to being heard"].append((heard - state.stop.at).total_seconds() * 1e3)
+            found.steps["from there to the socket closed"].append((closed - heard).total_seconds() * 1e3)
         found.to_store.extend((at - stop.at_ns) / 1e6 for at in stored[:1])
     elif end_ns > stop.at_ns:
         found.to_end[stop.timing].append((end_ns - stop.at_ns) / 1e6)
@@ -309,6 +315,8 @@ def show(report: Report, found: Found, count: int, bare: list[float]) -> None:
     every = [value for values in found.to_close.values() for value in values]
     report.latency("stop to socket closed, in every timing", every, bare, 10, 50)
     report.spread("   of it: to the request in the log", found.to_store)
+    for name, values in found.steps.items():
+        report.spread(f"   {name}", values)
     for name, values in found.to_close.items():
         report.spread(f"   {name}", values)
     for name, values in found.to_end.items():
