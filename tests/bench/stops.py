@@ -1,18 +1,21 @@
-"""A thousand stops at every moment of a run, on two executors that are busy: `python -m tests.bench.stops`.
+"""A thousand stops at every moment of a run, on two executors that are busy: `python -m tests.bench.stops [COUNT]`.
 
 Measured from the stop's POST leaving the client to the provider seeing the socket closed; where no call is open, to the
 end in the log. Afterwards every history is read: one end each, nothing begun after it.
 """
 
 import asyncio
+import functools
 import os
 import random
 import signal
+import sys
 import time
 from collections import defaultdict
 from collections.abc import Awaitable, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import nats
@@ -207,11 +210,15 @@ class Found:
     """Milliseconds to the last socket closed, of stops that found a call open."""
     to_end: dict[str, list[float]]
     """Milliseconds to the end in the log, of the others."""
+    to_store: list[float]
+    """Milliseconds to the stop request in the log, of the former."""
+    steps: dict[str, list[float]]
+    """What the ends themselves say: milliseconds until the executor heard of it, and from there to the socket closed."""
     faults: list[str]
 
 
 async def judge(nc: Client, stack: Stack, asked: list[Asked]) -> Found:
-    log, found = ExecutionLog(nc), Found(defaultdict(list), defaultdict(list), [])
+    log, found = ExecutionLog(nc), Found(defaultdict(list), defaultdict(list), [], defaultdict(list), [])
     calls = defaultdict(list)
     for call in await _ledger(stack):
         calls[call["options"].get("id")].append(call)
@@ -243,6 +250,12 @@ def _judge_one(found: Found, stop: Asked, history: Any, calls: list[dict[str, An
     cut = [call["closed_ns"] for call in calls if call["closed_by"] != "server"]
     if cut:
         found.to_close[stop.timing].append((max(cut) - stop.at_ns) / 1e6)
+        stored = [r.time.timestamp() * 1e9 for r in history if isinstance(r.event, ev.StopRequested)]
+        if state.stop and state.stop.heard_at and state.stop.closed_at:
+            heard, closed = state.stop.heard_at, state.stop.closed_at
+            found.steps["from there to being heard"].append((heard - state.stop.at).total_seconds() * 1e3)
+            found.steps["from there to the socket closed"].append((closed - heard).total_seconds() * 1e3)
+        found.to_store.extend((at - stop.at_ns) / 1e6 for at in stored[:1])
     elif end_ns > stop.at_ns:
         found.to_end[stop.timing].append((end_ns - stop.at_ns) / 1e6)
 
@@ -251,6 +264,24 @@ async def _ledger(stack: Stack) -> list[dict[str, Any]]:
     async with LeanClient(stack.standin_url, "") as standin:
         items: list[dict[str, Any]] = (await standin.get("/admin/ledger?limit=100000"))["items"]
         return items
+
+
+def waits(stack: Stack) -> dict[str, tuple[float, int]]:
+    """(Seconds that it was ready to run and had no processor, how often it ran) of each process, by its name."""
+    found = {}
+    for name, pid in stack.processes.items():
+        _, waited, turns = Path(f"/proc/{pid}/schedstat").read_text().split()
+        found[name] = (int(waited) / 1e9, int(turns))
+    return found
+
+
+def show_waits(
+    report: Report, before: dict[str, tuple[float, int]], after: dict[str, tuple[float, int]]
+) -> None:
+    """What other programs on this machine add to every step; with enough processors next to nothing."""
+    for name in before:
+        waited, turns = after[name][0] - before[name][0], after[name][1] - before[name][1]
+        report.plain(f"   {name} waited for a processor", f"{waited / max(1, turns) * 1e3:.2f} ms each time")
 
 
 @asynccontextmanager
@@ -270,8 +301,9 @@ async def measure(stack: Stack, report: Report, count: int = STOPS) -> None:
             await Stopper(stack, heard).many(
                 2 * WIDTH
             )  # what is compiled at its first use is not what is measured
-            stopper = Stopper(stack, heard)
+            stopper, before = Stopper(stack, heard), waits(stack)
             await stopper.many(count - count // 10)
+            show_waits(report, before, waits(stack))
             await stopper.queued(count // 10)
             found = await judge(nc, stack, stopper.asked)
         show(report, found, len(stopper.asked), await floor.close(stack.standin_url, 300))
@@ -282,6 +314,9 @@ async def measure(stack: Stack, report: Report, count: int = STOPS) -> None:
 def show(report: Report, found: Found, count: int, bare: list[float]) -> None:
     every = [value for values in found.to_close.values() for value in values]
     report.latency("stop to socket closed, in every timing", every, bare, 10, 50)
+    report.spread("   of it: to the request in the log", found.to_store)
+    for name, values in found.steps.items():
+        report.spread(f"   {name}", values)
     for name, values in found.to_close.items():
         report.spread(f"   {name}", values)
     for name, values in found.to_end.items():
@@ -292,4 +327,4 @@ def show(report: Report, found: Found, count: int, bare: list[float]) -> None:
 
 
 if __name__ == "__main__":
-    run(measure)
+    run(functools.partial(measure, count=int(sys.argv[1]) if sys.argv[1:] else STOPS))
