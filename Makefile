@@ -40,6 +40,8 @@ format: $(READY)  ## Format the code
 
 bench: $(READY)  ## Measure, beside the bare floor
 	$(BIN)/python -m tests.bench
+	$(BIN)/python -m tests.bench.fairness
+	$(BIN)/python -m tests.bench.viewers
 
 faults: $(READY)  ## The fault suite: kills and lost connections (minutes)
 	$(BIN)/pytest tests/faults --timeout 900 -s

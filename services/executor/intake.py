@@ -217,8 +217,10 @@ class Intake:
             held <= wanted // 2 and wanted > held and not self._now.resting
         ):  # many at once: each poll is a message to the server
             await self._now.ask(wanted - held, wait=True)
-        for pull in self._turns(self._shares()[1]):  # of what `now` has left
-            await pull.ask(1, wait=False)
+        for_later = self._shares()[1]  # of what `now` has left
+        asked = self._turns(for_later)
+        for pull in asked:
+            await pull.ask(for_later // len(asked), wait=False)
 
     def _shares(self) -> tuple[int, int]:
         return shares(

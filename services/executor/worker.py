@@ -122,12 +122,20 @@ class Worker:
         await _settle(msg.ack())  # its history is gone: pruned
 
     async def _state(self, execution_id: str, msg: Msg) -> ExecutionState | None:
-        """For a first delivery the message itself is the newest history we know: the claim's guard tells if not."""
+        """For a first delivery the message itself is the newest history we know: the claim's guard tells if not.
+
+        What has waited in `later` may have been stopped meanwhile, with thousands of others: that is looked at first.
+        """
         if msg.metadata.num_delivered == 1:
             recorded = from_delivery(msg)
             self._parts.clock.saw(recorded.time, time.monotonic())
             if isinstance(recorded.event, ev.ExecutionRequested):
-                return fold([recorded])
+                if recorded.event.lane == subjects.NOW:
+                    return fold([recorded])
+                newest = await self._log.last(execution_id)
+                state = fold([recorded] if newest is None else [recorded, newest])
+                if state is not None and (state.last_seq == recorded.seq or state.ended):
+                    return state
         return fold(await self._log.load(execution_id))
 
     async def _act(self, decision: Decision, state: ExecutionState, msg: Msg, lane: str) -> None:

@@ -12,8 +12,11 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+import nats
 import psycopg
 
+from shared import subjects
+from shared.jetstream import api
 from tests.bench.client import LeanClient
 from tests.bench.figures import Report
 from tests.support.crowd import enrol, members
@@ -25,8 +28,6 @@ QUEUED = 10_000
 CONNECTIONS = 48
 OTHERS = 200
 PER_SECOND = 20.0
-SAMPLES = 200
-"""Stops whose acknowledgement is looked at are of so many."""
 LONG = "[[standin chunk_ms=1000 chunks=3000]]"
 SHORT = "[[standin words=5]]"
 PARTITION = 5
@@ -99,7 +100,7 @@ def tell(report: Report, what: str, waits: Waits, inside: Sequence[Person]) -> N
 
 
 async def acknowledged(stack: Stack, hog: Person, keys: Sequence[str], report: Report) -> None:
-    """Stops what waits, by the thousand, then all that run: the queue passes over what was stopped."""
+    """Stops all of his, the last ones first; then the queue passes over what was stopped while it waited."""
     began = time.perf_counter()
     chunks = [keys[start::CONNECTIONS] for start in range(CONNECTIONS)]
 
@@ -110,6 +111,15 @@ async def acknowledged(stack: Stack, hog: Person, keys: Sequence[str], report: R
 
     await asyncio.gather(*(stop(some[::-1]) for some in chunks))
     report.plain("stops of his, waiting ones first", f"{len(keys) / (time.perf_counter() - began):,.0f}/s")
+    nc = await nats.connect(stack.nats_url)
+    began = time.perf_counter()
+    consumer = f"CONSUMER.INFO.{subjects.EXECUTIONS}.{subjects.lane_consumer(f'later.{PARTITION}')}"
+    while (left := await api(nc, consumer, {}))["num_pending"] + left["num_ack_pending"]:  # noqa: ASYNC110
+        await asyncio.sleep(0.05)
+    report.plain(
+        "until the queue has passed over all that were stopped", f"{time.perf_counter() - began:.1f} s more"
+    )
+    await nc.close()
 
 
 async def measure(stack: Stack, report: Report) -> None:

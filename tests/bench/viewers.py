@@ -89,6 +89,8 @@ async def watched(field: Field, keys: Sequence[str], count: int, what: str, repo
         await asyncio.sleep(5)
         share = (gateway.cpu() - used) / (time.perf_counter() - began)
         report.plain(f"{what}: CPU while nothing comes", f"{share:.0%}")
+        for reader in readers:
+            reader.delays.clear()  # what was there before they came
         used, began = gateway.cpu(), time.perf_counter()
         await write(
             field, keys, PIECES if len(keys) == 1 else PIECES * 4, EVERY if len(keys) == 1 else EVERY / 4

@@ -86,11 +86,11 @@ function RunHead({ execution, stream, request }) {
         <${Certainty} tokens=${over ? execution.tokens : null} text=${whole(tokensSoFar(stream.run.value))} /></dd></div>
       <div class="wide-only"><dt>Requested</dt>
         <dd title=${fullTime(execution.created_at)}>${dayTime(execution.created_at)}</dd></div>
-      ${execution.queue && html`<div data-queue><dt>In the queue</dt>
-        <dd><span class="number">${placeWords(execution.queue)}</span>, ${waitWords(execution.queue)}</dd></div>`}
       ${execution.attempt > 1 && html`<div><dt>Attempt</dt><dd class="number">${execution.attempt}</dd></div>`}
     </dl>
     <div class="run-actions"><${StopButton} execution=${execution} request=${request} /></div>
+    ${execution.queue && html`<p class="queue-place" data-queue>In the queue:
+      ${" "}<b class="number">${placeWords(execution.queue)}</b>, ${waitWords(execution.queue)}</p>`}
     <${StopProgress} execution=${execution} request=${request} />
   </header>`;
 }
