@@ -17,6 +17,7 @@ from tests.support.chaos.call_checks import call_faults
 from tests.support.chaos.engines import ENGINES
 from tests.support.chaos.evidence import Evidence, calls_of_ledger
 from tests.support.chaos.log_checks import log_faults
+from tests.support.chaos.plan import Settings
 from tests.support.chaos.report import table
 from tests.support.chaos.usage_checks import usage_faults
 from tests.support.chaos.waiting import until
@@ -72,8 +73,9 @@ async def test_the_leader_is_killed_and_nothing_is_lost_and_stops_are_obeyed(
     both: tuple[World, Cluster],
 ) -> None:
     here, cluster = both
-    rng = random.Random(seed := random.SystemRandom().randrange(1_000_000))
-    print(f"\nseed {seed}")
+    seed = Settings.read().seed
+    rng = random.Random(seed)
+    print(f"\nLEKHIKA_CHAOS_SEED={seed}")
     for _ in range(3):
         here.executor()
     marks: dict[str, str] = {}
@@ -108,7 +110,7 @@ async def test_the_leader_is_killed_and_nothing_is_lost_and_stops_are_obeyed(
         "calls begun after the end (in flight)": late,
     }
     print(table(f"cluster of three, seed {seed}", figures, times))
-    assert not faults, "\n".join([f"seed {seed}", *faults[:20]])
+    assert not faults, "\n".join([f"LEKHIKA_CHAOS_SEED={seed}", *faults[:20]])
 
 
 async def all_ended(here: World, keys: list[str]) -> bool:

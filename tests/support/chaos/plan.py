@@ -41,7 +41,7 @@ OFTEN = {
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Settings:
-    """From the environment; the defaults take about four minutes."""
+    """From the environment; the defaults take about five minutes on two quiet cores."""
 
     seed: int
     executions: int
