@@ -7,6 +7,7 @@ fifths of them, and keeps a small share even when `now` is busy.
 
 import asyncio
 import contextlib
+import functools
 import itertools
 import json
 import logging
@@ -40,12 +41,20 @@ _log = logging.getLogger(__name__)
 
 @dataclass(slots=True)
 class _Poll:
-    left: int
-    deadline: float
+    """A place for one pull request after another. Its inbox is its own: a message does not name the poll it answers."""
+
+    inbox: str
+    left: int = 0
+    deadline: float = 0.0
+    subscription: Subscription | None = None
 
 
 class Pull:
-    """Pull requests on one durable consumer, with account of every message that may still come."""
+    """Pull requests on one durable consumer, with account of every message that may still come.
+
+    The server takes turns among the polls that wait, and each expires with what it has left. So each is counted by
+    itself; were they counted together, messages that can not come any more would be waited for.
+    """
 
     def __init__(
         self, nc: Client, lane: str, deliver: Callable[[Msg], None], over: Callable[[], None]
@@ -54,29 +63,38 @@ class Pull:
         self._subject = f"$JS.API.CONSUMER.MSG.NEXT.{subjects.EXECUTIONS}.{subjects.lane_consumer(lane)}"
         self._deliver = deliver
         self._over = over
-        self._polls: dict[str, _Poll] = {}
-        self._ids = itertools.count(1)
-        self._inbox = nc.new_inbox()
-        self._subscription: Subscription | None = None
+        self._polls: list[_Poll] = []
         self._rests_until = 0.0
+        self._closed = False
         self.heard_at = time.monotonic()
         """When the consumer answered last."""
 
     async def open(self) -> None:
-        self._subscription = await self._nc.subscribe(f"{self._inbox}.*", cb=self._hear)
+        await self._free_poll()
 
     async def close(self) -> None:
         """Nothing more is delivered to us; what was on its way still comes, and is dealt with, before this returns.
 
         Raises: NatsError, when there is no connection.
         """
-        if self._subscription is not None and not self._nc.is_closed:
-            await self._subscription.drain()  # type: ignore[no-untyped-call]
+        self._closed = True
+        if not self._nc.is_closed:
+            open_ones = [poll.subscription for poll in self._polls if poll.subscription is not None]
+            await asyncio.gather(*(each.drain() for each in open_ones))  # type: ignore[no-untyped-call]
+
+    async def _free_poll(self) -> _Poll:
+        for poll in self._polls:
+            if poll.left == 0:
+                return poll
+        poll = _Poll(self._nc.new_inbox())
+        poll.subscription = await self._nc.subscribe(poll.inbox, cb=functools.partial(self._hear, poll))
+        self._polls.append(poll)
+        return poll
 
     @property
     def outstanding(self) -> int:
         """Messages that may still come."""
-        return sum(poll.left for poll in self._polls.values())
+        return sum(poll.left for poll in self._polls)
 
     @property
     def resting(self) -> bool:
@@ -85,46 +103,40 @@ class Pull:
 
     async def ask(self, count: int, *, wait: bool) -> None:
         """Asks for up to `count` messages; with `wait` for some seconds, else for what is there now."""
-        key = str(next(self._ids))
+        poll = await self._free_poll()
+        if self._closed:
+            return
         request = (
             {"batch": count, "expires": int(POLL_SECONDS * 1e9)}
             if wait
             else {"batch": count, "no_wait": True}
         )
         seconds = (POLL_SECONDS if wait else 0.0) + GRACE_SECONDS
-        self._polls[key] = _Poll(count, time.monotonic() + seconds)
-        await self._nc.publish(self._subject, json.dumps(request).encode(), reply=f"{self._inbox}.{key}")
+        poll.left, poll.deadline = count, time.monotonic() + seconds
+        await self._nc.publish(self._subject, json.dumps(request).encode(), reply=poll.inbox)
 
     def sweep(self) -> None:
         """Gives up polls that the server has forgotten, as it does when the connection or its leader is lost."""
         now = time.monotonic()
-        for key in [key for key, poll in self._polls.items() if poll.deadline < now]:
-            del self._polls[key]
+        for poll in self._polls:
+            if poll.deadline < now:
+                poll.left = 0
 
-    async def _hear(self, msg: Msg) -> None:
+    async def _hear(self, poll: _Poll, msg: Msg) -> None:
         status = (msg.headers or {}).get("Status")
         if status in (None, *_ANSWERS):
             self.heard_at = time.monotonic()
         if status is None:
-            self._count_off()
+            poll.left = max(0, poll.left - 1)
             self._rests_until = 0.0
             self._deliver(msg)
         elif status != "100":
-            self._polls.pop(msg.subject.rpartition(".")[2], None)
+            poll.left = 0
             if (
                 status != _EXPIRED
             ):  # empty, or there is no consumer or no leader: asking at once gains nothing
                 self._rests_until = time.monotonic() + IDLE_SECONDS
             self._over()
-
-    def _count_off(self) -> None:
-        """A message does not name the poll that it answers; the server answers the oldest first."""
-        key = next(iter(self._polls), None)
-        if key is None:
-            return
-        self._polls[key].left -= 1
-        if self._polls[key].left <= 0:
-            del self._polls[key]
 
 
 class Intake:

@@ -8,7 +8,7 @@ import pytest
 from nats.aio.msg import Msg
 
 from services.executor import intake as intakes
-from services.executor.intake import Intake
+from services.executor.intake import Intake, Pull
 from shared import subjects
 from shared.ids import new_id
 from shared.tasks import cancel_and_wait, spawn
@@ -115,6 +115,29 @@ async def test_the_lanes_take_turns(here: World) -> None:
             for lane in taken.lanes[seen:]:
                 taken.intake.free(lane)
     assert min(taken.users.count(user) for user in users) >= 12
+
+
+async def test_a_poll_that_expires_takes_with_it_just_what_it_had_left(
+    here: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The server takes turns among polls. What is counted off the wrong one is missing until that one expires too."""
+    came = asyncio.Semaphore(0)
+    over = asyncio.Event()
+    pull = Pull(here.nc, subjects.NOW, lambda _: came.release(), over.set)
+    await pull.open()
+    async with asyncio.timeout(SECONDS):
+        monkeypatch.setattr(intakes, "POLL_SECONDS", 2.0)
+        await pull.ask(6, wait=True)
+        monkeypatch.setattr(intakes, "POLL_SECONDS", 60.0)
+        await pull.ask(6, wait=True)
+        await fill(here, subjects.NOW, 6)
+        await over.wait()
+        assert pull.outstanding == 3
+        await fill(here, subjects.NOW, 3)
+        for _ in range(9):
+            await came.acquire()
+        assert pull.outstanding == 0
+    await pull.close()
 
 
 @pytest.mark.parametrize("slots", [4, 10, 30])
