@@ -35,6 +35,11 @@ PARTIAL_SECONDS = 3.0
 _log = logging.getLogger(__name__)
 
 
+def room_of_one(count: int) -> int:
+    """Bytes that each of so many texts may take inline, when all of them share one event."""
+    return INLINE_BYTES // max(1, count)
+
+
 class ArtifactGone(Permanent):
     """What was stored is not there any more, or not as it was stored."""
 

@@ -6,6 +6,7 @@ for all writers. So each decision about an execution is made exactly once, whoev
 
 import asyncio
 import json
+import logging
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -18,7 +19,7 @@ from nats.errors import TimeoutError as NatsTimeoutError
 
 from shared import conventions as metrics
 from shared import subjects
-from shared.errors import Conflict, LogFull, Permanent, Unavailable
+from shared.errors import Conflict, LogFull, Permanent, Unavailable, UnknownEvent
 from shared.events import (
     TERMINAL_TYPES,
     AnyEvent,
@@ -30,7 +31,7 @@ from shared.events import (
 )
 from shared.ids import new_id
 from shared.jetstream import FULL, NOT_FOUND, api, direct_get
-from shared.messages import GUARD, GUARD_SUBJECT, MESSAGE_ID, TTL, from_copy, from_stored, place
+from shared.messages import GUARD, GUARD_SUBJECT, MESSAGE_ID, SUBJECT, TTL, from_copy, from_stored, place
 
 MAX_EVENT_BYTES = 128 * 1024
 """Of one event with its headers; anything larger goes to the bucket `artifacts` first."""
@@ -45,6 +46,8 @@ _TOO_LARGE = 10054
 
 Headers = Mapping[str, str]
 
+_log = logging.getLogger(__name__)
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Outline:
@@ -58,9 +61,13 @@ class Outline:
         return max(self.last.values())
 
     @property
+    def over(self) -> bool:
+        return any(kind in self.last for kind in ("pruned", *TERMINAL_TYPES))
+
+    @property
     def runs(self) -> bool:
         """Somebody owns it, and nobody has asked for a stop."""
-        if any(kind in self.last for kind in ("stop_requested", "pruned", *TERMINAL_TYPES)):
+        if self.over or "stop_requested" in self.last:
             return False
         return self.last.get("started", 0) > self.last.get("released", 0)
 
@@ -159,23 +166,13 @@ class ExecutionLog:
 
     async def last(self, execution_id: str) -> Recorded | None:
         """The newest event, as the stream's leader has it; None if there is none."""
-        found = await self._newest(execution_id)
-        return from_stored(found) if found else None
-
-    async def position(self, execution_id: str) -> tuple[int, str]:
-        """Sequence and type of the newest event, also of one that can not be decoded; (0, "") if there is none."""
-        found = await self._newest(execution_id)
-        return (int(found["seq"]), found["subject"].split(".")[2]) if found else (0, "")
-
-    async def _newest(self, execution_id: str) -> dict[str, Any] | None:
         request = {"last_by_subj": subjects.aggregate(execution_id)}
         answer = await api(self._nc, f"STREAM.MSG.GET.{subjects.EXECUTIONS}", request)
         if "error" in answer:
             if answer["error"].get("err_code") == NOT_FOUND:
                 return None
             raise Unavailable(f"reading the log failed: {answer['error'].get('description')}")
-        message: dict[str, Any] = answer["message"]
-        return message
+        return from_stored(answer["message"])
 
     async def load(self, execution_id: str, after: int = 0) -> Sequence[Recorded]:
         newest = await self.last(execution_id)
@@ -201,14 +198,20 @@ class ExecutionLog:
         return [from_copy(msg) async for msg in direct_get(self._nc, subjects.EXECUTIONS, request)]
 
     async def latest(self, wanted: Sequence[str]) -> Sequence[Recorded]:
-        """The last event on each of these subjects (wildcards allowed), in one request."""
+        """The last event on each of these subjects (wildcards allowed), in one request; what can be read of them."""
         request = {"multi_last": list(wanted), "batch": 1024}
-        return [from_copy(msg) async for msg in direct_get(self._nc, subjects.EXECUTIONS, request)]
+        found = []
+        async for msg in direct_get(self._nc, subjects.EXECUTIONS, request):
+            try:
+                found.append(from_copy(msg))
+            except UnknownEvent as error:  # of one execution; the others are not to suffer from it
+                _log.warning("%s: %s", msg.subject, error)
+        return found
 
     async def outline(self, execution_id: str) -> Outline | None:
         """What is there, without reading it. A follower may answer, and lag: only for a guarded append to build on.
 
-        None when there is nothing. Raises: Unavailable; UnknownEvent, when its request can not be read.
+        None when there is nothing. Raises: Unavailable.
         """
         request = {"multi_last": [subjects.aggregate(execution_id)], "batch": 1024}
         last: dict[str, int] = {}
@@ -217,7 +220,7 @@ class ExecutionLog:
             seq, kind = place(msg)
             last[kind] = max(seq, last.get(kind, 0))
             if kind == "requested":
-                user_id = getattr(from_copy(msg).event, "user_id", None)
+                user_id = subjects.user_of((msg.headers or {})[SUBJECT])
         return Outline(user_id=user_id, last=last) if last else None
 
     @asynccontextmanager

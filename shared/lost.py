@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from nats.aio.client import Client
 
 from shared import deltas, subjects
-from shared.artifacts import INLINE_BYTES, Artifacts
+from shared.artifacts import Artifacts, room_of_one
 from shared.deltas import Delta
 from shared.ending import OpenCall, estimated, unknown_usage
 from shared.errors import Unavailable
@@ -78,7 +78,7 @@ async def open_calls(nc: Client, artifacts: Artifacts, state: ExecutionState) ->
     """What an end says about the calls that are open."""
     nodes = _running(state)
     heard = await _heard(nc, state) if nodes else []
-    room = INLINE_BYTES // max(1, len(nodes))  # all of them share the one event that they are put into
+    room = room_of_one(len(nodes))
 
     async def call(node: NodeState) -> OpenCall:
         pieces = _own(node, heard)

@@ -8,12 +8,15 @@ import asyncio
 import os
 import pickle
 import sys
+import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from services.executor.bounds import OutOfTime, bounded
+from services.executor.patience import patiently
 from services.executor.planner import Plan, Program, plan
+from shared.errors import Unavailable
 from shared.events import ErrorInfo
 from shared.execution import ExecutionState
 
@@ -27,8 +30,6 @@ AT_ONCE = 2
 """More of them wait for their turn."""
 NICENESS = 5
 """What calls models and obeys stops comes first."""
-
-_turns = asyncio.Semaphore(AT_ONCE)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -44,6 +45,8 @@ class Answer:
     plan: Plan
     lists: dict[str, Sequence[Any]]
     """What `Program.lists` has become: it is not worked out again."""
+    seconds: float
+    """Of CPU time that it took."""
 
 
 def too_much() -> Plan:
@@ -53,39 +56,57 @@ def too_much() -> Plan:
     return Plan(error=ErrorInfo(code="template_error", message=message))
 
 
-async def plan_apart(question: Question) -> Plan:
-    """The plan, or one that says why there is none. Cancelling it ends the process."""
-    async with _turns:
-        process = await asyncio.create_subprocess_exec(
+class Apart:
+    """One for the process that runs executions."""
+
+    def __init__(self) -> None:
+        self._turns = asyncio.Semaphore(AT_ONCE)
+
+    async def answer(self, question: Question) -> Answer:
+        """The plan, or one that says why there is none. Cancelling it ends the process."""
+        async with self._turns:
+            process = await patiently(_process)
+            try:
+                async with asyncio.timeout(PATIENCE_SECONDS):
+                    output, _ = await process.communicate(pickle.dumps(question))
+            except TimeoutError:
+                return _no_answer(question)
+            finally:
+                if process.returncode is None:
+                    process.kill()
+                    await process.wait()
+        if process.returncode != 0:  # the system took it away, most likely for want of memory
+            return _no_answer(question)
+        found: Answer = pickle.loads(output)  # noqa: S301 - written by this very program
+        return found
+
+
+async def _process() -> asyncio.subprocess.Process:
+    """Raises: Unavailable, when the machine has no room for another process now."""
+    try:
+        return await asyncio.create_subprocess_exec(
             *(sys.executable, "-m", "services.executor.apart"),
             stdin=asyncio.subprocess.PIPE,
             stdout=asyncio.subprocess.PIPE,
             env={"PYTHONPATH": os.pathsep.join(path or "." for path in sys.path)},
         )
-        try:
-            async with asyncio.timeout(PATIENCE_SECONDS):
-                output, _ = await process.communicate(pickle.dumps(question))
-        except TimeoutError:
-            return too_much()
-        finally:
-            if process.returncode is None:
-                process.kill()
-                await process.wait()
-    if process.returncode != 0:  # the system took it away, most likely for want of memory
-        return too_much()
-    answer: Answer = pickle.loads(output)  # noqa: S301 - written by this very program
-    question.program.lists.update(answer.lists)
-    return answer.plan
+    except OSError as error:
+        raise Unavailable(f"no process for a heavy template: {error}") from error
+
+
+def _no_answer(question: Question) -> Answer:
+    return Answer(plan=too_much(), lists=question.program.lists, seconds=CPU_SECONDS)
 
 
 def answer_to(question: Question) -> Answer:
     """In bounds of time and memory; for the main thread of a process."""
+    begun = time.process_time()
     try:
         with bounded(CPU_SECONDS, MEMORY_BYTES):
             found = plan(question.program, question.state, question.values, question.busy)
     except (OutOfTime, MemoryError):
         found = too_much()
-    return Answer(plan=found, lists=question.program.lists)
+    return Answer(plan=found, lists=question.program.lists, seconds=time.process_time() - begun)
 
 
 if __name__ == "__main__":

@@ -10,6 +10,7 @@ import nats.errors
 from faststream.nats import NatsBroker
 from nats.aio.msg import Msg
 
+from services.executor.apart import Apart
 from services.executor.evidence import Witness
 from services.executor.intake import Intake
 from services.executor.models.gemini import Gemini, rehearse
@@ -53,13 +54,14 @@ class Executor:
             provider=self.gemini,
             times=settings.times,
             clock=ServerClock(),
+            apart=Apart(),
         )
         self.worker = Worker(
             ExecutionLog(client),
             parts,
             Witness(js, self.heartbeat),
             instance=settings.instance,
-            max_losses=settings.max_attempts,
+            max_losses=settings.max_losses,
         )
         self.intake = Intake(client, settings.slots, self._start)
         self._stop = stop

@@ -5,7 +5,8 @@ import time
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 
-from shared.errors import Conflict, LekhikaError, Retryable, Unavailable
+from services.executor.patience import patiently
+from shared.errors import Conflict, LekhikaError
 from shared.events import AnyEvent, Recorded
 from shared.execution import ExecutionState, Status, apply, fold
 from shared.ids import new_id
@@ -13,8 +14,6 @@ from shared.log import Log
 
 SPACING_SECONDS = 0.001
 """Between two appends of one execution on average, so that somebody else's stop gets in between."""
-AGAIN_SECONDS = 0.5
-"""Between two tries while the log takes nothing."""
 BURST_SECONDS = 2 * SPACING_SECONDS
 """So much of it may be saved up: two appends may follow an idle time at once."""
 
@@ -86,14 +85,10 @@ class Journal:
 
     async def _persist(self, event: AnyEvent, after: int) -> int:
         """Under the guard of the state that the event was built from, whatever is heard meanwhile."""
-        message_id = new_id()
-        while True:
-            try:
-                return await self._log.append(
-                    self.state.id, event, after, headers=self.headers, message_id=message_id
-                )
-            except Retryable:  # NATS is away, or the log is full: what was paid for is not given up
-                await asyncio.sleep(AGAIN_SECONDS)
+        key, decision = self.state.id, new_id()
+        return await patiently(
+            lambda: self._log.append(key, event, after, headers=self.headers, message_id=decision)
+        )
 
     def _check(self, while_stopping: bool) -> None:
         state = self.state
@@ -116,13 +111,8 @@ class Journal:
 
     async def reload(self) -> None:
         """Takes in what others have appended. Goes on trying while NATS is away."""
-        while True:
-            try:
-                self._take(fold(await self._log.load(self.state.id, self.state.last_seq), self.state))
-            except Unavailable:
-                await asyncio.sleep(AGAIN_SECONDS)
-            else:
-                return
+        missed = await patiently(lambda: self._log.load(self.state.id, self.state.last_seq))
+        self._take(fold(missed, self.state))
 
     def offer(self, recorded: Recorded) -> None:
         """Takes in an event heard elsewhere, if it is the next one."""

@@ -4,7 +4,7 @@ import asyncio
 from collections.abc import Mapping
 from typing import Any
 
-from services.executor.apart import MEMORY_BYTES, Question, plan_apart
+from services.executor.apart import MEMORY_BYTES, Answer, Apart, Question
 from services.executor.bounds import OutOfTime, bounded
 from services.executor.planner import Plan, Program, plan
 from shared.execution import ExecutionState
@@ -17,22 +17,32 @@ HERE_SECONDS = 0.02
 class Planning:
     """One plan at a time."""
 
-    def __init__(self) -> None:
-        self._task: asyncio.Task[Plan] | None = None
+    def __init__(self, apart: Apart) -> None:
+        self._apart = apart
+        self._task: asyncio.Task[Answer] | None = None
+        self._heavy = False
+        """Whether the plan before was: then the next is not even tried here."""
 
     async def next(
         self, program: Program, state: ExecutionState, values: Mapping[str, Any], busy: frozenset[str]
     ) -> Plan | None:
         """None when it was interrupted."""
-        try:
-            with bounded(HERE_SECONDS, MEMORY_BYTES):
-                return plan(program, state, values, busy)
-        except (OutOfTime, MemoryError):
-            question = Question(program=program, state=state, values=dict(values), busy=busy)
-        self._task = task = spawn(plan_apart(question), name=f"plan {state.id}")
+        if not self._heavy:
+            try:
+                with bounded(HERE_SECONDS, MEMORY_BYTES):
+                    return plan(program, state, values, busy)
+            except (OutOfTime, MemoryError):
+                self._heavy = True
+        question = Question(program=program, state=state, values=dict(values), busy=busy)
+        self._task = task = spawn(self._apart.answer(question), name=f"plan {state.id}")
         await asyncio.wait([task])
         self._task = None
-        return None if task.cancelled() else task.result()
+        if task.cancelled():
+            return None
+        answer = task.result()
+        program.lists.update(answer.lists)
+        self._heavy = answer.seconds > HERE_SECONDS
+        return answer.plan
 
     def interrupt(self) -> None:
         if self._task is not None:

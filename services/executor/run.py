@@ -13,17 +13,19 @@ from nats.aio.client import Client
 from nats.errors import Error as NatsError
 
 from services.executor import planner
+from services.executor.apart import Apart
 from services.executor.call import Call
 from services.executor.journal import Fenced, Journal, StopSeen
 from services.executor.limits import exceeded
 from services.executor.models.provider import Provider
 from services.executor.nodes.begin import begin
 from services.executor.nodes.context import CallTimes, NodeFailed
+from services.executor.patience import patiently
 from services.executor.planning import Planning
 from services.executor.server_clock import ServerClock
 from shared import deltas, ending, subjects
 from shared import events as ev
-from shared.artifacts import INLINE_BYTES, Artifacts
+from shared.artifacts import Artifacts, room_of_one
 from shared.dependencies import dependencies
 from shared.errors import Permanent
 from shared.execution import ExecutionState, NodeStatus, Status
@@ -31,6 +33,8 @@ from shared.tasks import cancel_and_wait, spawn
 
 _log = logging.getLogger(__name__)
 
+LIMIT = "system:limit"
+"""Who stops what has reached a limit."""
 CLOSE_SECONDS = 2.0
 """How long an aborted call may take to end before the end is written without waiting for it."""
 
@@ -67,6 +71,7 @@ class Parts:
     provider: Provider
     times: CallTimes
     clock: ServerClock
+    apart: Apart
 
 
 class ExecutionRun:
@@ -81,7 +86,7 @@ class ExecutionRun:
         self._nc = parts.nc
         self._calls: dict[str, Call] = {}
         self._tasks: dict[str, asyncio.Task[None]] = {}
-        self._planning = Planning()
+        self._planning = Planning(parts.apart)
         self._values: dict[str, Any] = {}
         self._written = 0
         self._wake = asyncio.Event()
@@ -200,10 +205,12 @@ class ExecutionRun:
 
     async def _load(self) -> planner.Program:
         state = self.journal.state
-        body = await self.artifacts.get_body(state.body)
+        body = await patiently(lambda: self.artifacts.get_body(state.body))
         for node in state.nodes.values():
-            if node.status is NodeStatus.COMPLETED and node.output is not None and node.kind != "for_each":
-                self.finished(node.id, await self.artifacts.get_text(node.output), node.structured)
+            output = node.output
+            if node.status is NodeStatus.COMPLETED and output is not None and node.kind != "for_each":
+                text = await patiently(lambda: self.artifacts.get_text(output))  # noqa: B023 - awaited at once
+                self.finished(node.id, text, node.structured)
         return planner.Program(
             workflow=body.workflow, inputs=body.input, waits_for=dependencies(body.workflow)
         )
@@ -297,13 +304,14 @@ class ExecutionRun:
 
     async def _end_stopped(self, closed: float) -> Outcome:
         heard = self._heard_at or closed
+        reached = self._clock.told(heard) or datetime.now(UTC)  # a limit, if nobody asked
 
         def build(state: ExecutionState, texts: Texts) -> ev.AnyEvent:
-            asked = state.stop.at if state.stop else datetime.now(UTC)
-            times = self._clock.stop_times(asked, heard, closed) if state.stop else (asked, asked)
+            asked = state.stop.at if state.stop else reached
+            times = self._clock.stop_times(asked, heard, closed)
             return ending.stopped(
                 state,
-                by="system:limit",
+                by=LIMIT,
                 reason=self._limit,
                 at=asked,
                 heard_at=times[0],
@@ -372,8 +380,8 @@ class ExecutionRun:
 
     async def _keep_texts(self) -> dict[str, ev.TextRef]:
         """The texts of the open calls, stored: together they must fit into one event."""
-        calls = [call for call in self._calls.values() if call.text]
-        room = 2 * INLINE_BYTES // max(1, len(self._calls))
+        calls = [call for call in self._open(self.journal.state) if call.text]
+        room = room_of_one(len(calls))
         key = self.journal.state.id
         texts = await asyncio.gather(*(self.artifacts.put_partial(key, call.text, room) for call in calls))
         return {call.node: text for call, text in zip(calls, texts, strict=True)}

@@ -26,9 +26,12 @@ class ServerClock:
         difference = arrived - stamp.timestamp()
         self._least = difference if self._least is None else min(self._least, difference)
 
+    def told(self, when: float) -> datetime | None:
+        """A moment of `time.monotonic()` in the server's time; None while nothing was seen of it."""
+        known = [each for each in (self._least, self._least_before) if each is not None]
+        return datetime.fromtimestamp(when - min(known), UTC) if known else None
+
     def stop_times(self, asked: datetime, heard: float, closed: float) -> tuple[datetime, datetime]:
         """(heard at, closed at) of a stop that the server stamped `asked`."""
-        known = [each for each in (self._least, self._least_before) if each is not None]
-        heard_at = datetime.fromtimestamp(heard - min(known), UTC) if known else asked
-        heard_at = max(heard_at, asked)
+        heard_at = max(self.told(heard) or asked, asked)
         return heard_at, heard_at + timedelta(seconds=max(0.0, closed - heard))

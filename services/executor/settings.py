@@ -23,7 +23,7 @@ class ExecutorSettings(ServiceSettings):
     """Executions at once."""
     ack_wait_seconds: Seconds = 6.0
     """As in the topology: a fifth of it is the time between two signs of progress."""
-    max_attempts: Annotated[int, Field(ge=1)] = 10
+    max_losses: Annotated[int, Field(ge=1)] = 10
     """How many executors may be lost while they run an execution before it fails. A hand-back is no loss."""
     first_chunk_seconds: Seconds = 120.0
     """How long a model may take to send its first chunk."""

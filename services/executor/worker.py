@@ -15,11 +15,12 @@ from nats.errors import Error as NatsError
 from services.executor.claim import Decision, decide, losses
 from services.executor.evidence import Witness
 from services.executor.journal import Fenced, Journal
-from services.executor.run import ExecutionRun, Interrupt, Outcome, Parts
+from services.executor.run import LIMIT, ExecutionRun, Interrupt, Outcome, Parts
+from services.executor.unreadable import Unreadable
 from shared import conventions as metrics
 from shared import ending, logs, subjects, telemetry
 from shared import events as ev
-from shared.errors import Conflict, Permanent, Retryable, Unavailable
+from shared.errors import Conflict, Permanent, Retryable, Unavailable, UnknownEvent
 from shared.execution import ExecutionState, fold
 from shared.fault_points import Point, reach
 from shared.jetstream import api
@@ -32,8 +33,6 @@ LATER_SECONDS = 1.0
 """After which a message is looked at again whose execution may have another owner."""
 UNREADABLE_SECONDS = 60.0
 """After which one is looked at again that this release can not read: a rollout may be under way."""
-UNREADABLE_DELIVERIES = 20
-"""By then no rollout is under way any more: it is ended as failed."""
 
 _log = logging.getLogger(__name__)
 
@@ -43,7 +42,8 @@ class Running:
     """An execution from its claim to its end here."""
 
     run: ExecutionRun
-    msg: Msg
+    messages: dict[int, Msg]
+    """What has brought it here, by sequence: a promoted one has come twice. Each must be kept and settled."""
     since: datetime = field(default_factory=lambda: datetime.now(UTC))
 
 
@@ -58,7 +58,8 @@ class Worker:
         self._witness = witness
         self._instance = instance
         self._max_losses = max_losses
-        self._taken: dict[str, Msg] = {}
+        self._unreadable = Unreadable(log)
+        self._taken: dict[int, Msg] = {}
         """Messages between delivery and claim: they too must be kept from being redelivered."""
         self.running: dict[str, Running] = {}
         self._handling: set[asyncio.Task[None]] = set()
@@ -77,25 +78,36 @@ class Worker:
         if self._leaving.is_set():
             await _settle(msg.nak())
             return
-        self._taken[execution_id] = msg
+        seq = msg.metadata.sequence.stream
+        self._taken[seq] = msg
         reach(Point.EXECUTOR_DELIVERED)
         with logs.bind_execution(execution_id), telemetry.process_span(msg.subject, msg.headers):
             try:
+                await self._decide_patiently(execution_id, msg, lane)
+            finally:
+                if self._taken.get(seq) is msg:
+                    del self._taken[seq]
+
+    async def _decide_patiently(self, execution_id: str, msg: Msg, lane: str) -> None:
+        """While nothing can be decided the message is kept: given back, it would count as handed out in vain."""
+        while not self._leaving.is_set():
+            try:
                 await self._decide(execution_id, msg, lane)
             except (Retryable, NatsError) as error:
-                _log.warning("execution given back: %s", error)
-                await _settle(msg.nak(delay=LATER_SECONDS))
-            except Permanent as error:
+                _log.warning("execution waits for the log: %s", error)
+                await asyncio.sleep(LATER_SECONDS)
+            except UnknownEvent as error:
                 _log.error("execution can not be read: %s", error)
-                await self._unreadable(execution_id, msg)
-            except Conflict:
-                raise
-            except Exception:  # noqa: BLE001 - a fault of ours; it must not come back for ever
+                over = await self._unreadable.over(execution_id, msg)
+                await _settle(msg.ack() if over else msg.nak(delay=UNREADABLE_SECONDS))
+                return
+            except Exception:  # noqa: BLE001 - a fault of ours, which is not to take the process along
                 _log.exception("execution could not be dealt with")
-                await self._unreadable(execution_id, msg)
-            finally:
-                if self._taken.get(execution_id) is msg:
-                    del self._taken[execution_id]
+                await _settle(msg.nak(delay=UNREADABLE_SECONDS))
+                return
+            else:
+                return
+        await _settle(msg.nak())
 
     async def _decide(self, execution_id: str, msg: Msg, lane: str) -> None:
         state = await self._state(execution_id, msg)
@@ -144,7 +156,7 @@ class Worker:
             case Decision.DONE:
                 await _settle(msg.ack())
             case Decision.OURS:
-                self.running[state.id].msg = msg
+                self.running[state.id].messages[msg.metadata.sequence.stream] = msg
             case Decision.LATER:
                 await _settle(msg.nak(delay=LATER_SECONDS))
             case Decision.END_STOPPED:
@@ -157,22 +169,6 @@ class Worker:
                 if decision is Decision.TAKE_OVER:
                     reach(Point.EXECUTOR_TAKEOVER)
                 await self._run(state, msg, lane)
-
-    async def _unreadable(self, execution_id: str, msg: Msg) -> None:
-        """Gives it back to a release that can read it; when none comes, ends it, so that nobody waits for ever."""
-        if msg.metadata.num_delivered < UNREADABLE_DELIVERIES:
-            await _settle(msg.nak(delay=UNREADABLE_SECONDS))
-            return
-        newest, kind = await self._log.position(execution_id)
-        if newest and kind not in (*ev.TERMINAL_TYPES, "pruned"):
-            _log.error("execution is ended, because no executor can read it")
-            info = ev.ErrorInfo(
-                code="unreadable", message="No executor could read this request. Start it anew."
-            )
-            end = ending.unreadable(subjects.user_of(msg.subject), msg.metadata.timestamp, info)
-            await self._log.append(execution_id, end, newest)
-            metrics.EXECUTIONS_ENDED.labels(end.type, end.summary.kind.value).inc()
-        await _settle(msg.ack())
 
     async def _end_without_running(self, state: ExecutionState, error: ev.ErrorInfo | None) -> None:
         calls = await open_calls(self._parts.nc, self._parts.artifacts, state)
@@ -190,9 +186,15 @@ class Worker:
             return
         attempt = state.attempt + 1
         lost = await lost_usage(self._parts.nc, state)
+        here = self.running.get(state.id)
+        if here is not None:  # another message of it was quicker, while this one was looked into
+            here.messages[msg.metadata.sequence.stream] = msg
+            return
         journal = Journal(self._log, state, attempt, self._instance)
         journal.headers = telemetry.inject({})
-        running = Running(run=ExecutionRun(self._parts, journal), msg=msg)
+        running = Running(
+            run=ExecutionRun(self._parts, journal), messages={msg.metadata.sequence.stream: msg}
+        )
         self.running[state.id] = running  # before the claim: a stop right after it must find it
         try:
             await journal.claim(ev.ExecutionStarted(attempt=attempt, instance=self._instance, lost=lost))
@@ -214,6 +216,12 @@ class Worker:
                 return await running.run.drive()
             except Permanent as error:
                 return await running.run.fail(ev.ErrorInfo(code="unreadable", message=str(error)))
+            except Fenced:
+                raise
+            except Exception as error:  # noqa: BLE001 - a fault of ours ends this execution, not its neighbours
+                _log.exception("execution failed unexpectedly")
+                message = f"The executor failed ({type(error).__name__}). Its logs say more."
+                return await running.run.fail(ev.ErrorInfo(code="internal_error", message=message))
         except Fenced:
             return Outcome.FENCED
 
@@ -221,12 +229,14 @@ class Worker:
         match outcome:
             case Outcome.ENDED:
                 reach(Point.EXECUTOR_ENDED)
-                await _settle(running.msg.ack())
+                for msg in running.messages.values():
+                    await _settle(msg.ack())
                 _measure(running.run.journal.state)
                 await self._forget_pieces(running.run)
             case Outcome.RELEASED:
                 reach(Point.EXECUTOR_RELEASED)
-                await _settle(running.msg.nak())
+                for msg in running.messages.values():
+                    await _settle(msg.nak())
             case Outcome.FENCED:
                 # the message is the next owner's: no word on it. An end of its own is acknowledged when redelivered
                 _log.warning("execution was taken from this executor")
@@ -262,7 +272,10 @@ class Worker:
 
     async def extend(self) -> None:
         """Tells the server that every taken message makes progress."""
-        for msg in [*self._taken.values(), *(running.msg for running in self.running.values())]:
+        kept = dict(self._taken)
+        for running in self.running.values():
+            kept |= running.messages
+        for msg in kept.values():
             await _settle(msg.in_progress())
 
     def leave(self) -> None:
@@ -304,6 +317,6 @@ async def _settle(answer: Any) -> None:
 def _measure(state: ExecutionState) -> None:
     metrics.EXECUTIONS_ENDED.labels(state.status.value, state.kind.value).inc()
     stop = state.stop
-    if stop is not None and stop.heard_at is not None and stop.closed_at is not None:
+    if stop is not None and stop.by != LIMIT and stop.heard_at is not None and stop.closed_at is not None:
         metrics.STOP_SECONDS.labels("heard").observe(max(0.0, (stop.heard_at - stop.at).total_seconds()))
         metrics.STOP_SECONDS.labels("closed").observe(max(0.0, (stop.closed_at - stop.at).total_seconds()))

@@ -2,48 +2,26 @@
 
 import asyncio
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
 
 import pytest
 from nats.js.api import ConsumerInfo
 
-from services.executor import claim, worker
-from services.executor.app import Executor
-from services.executor.settings import ExecutorSettings
+from services.executor import claim, unreadable, worker
 from shared import events as ev
 from shared import subjects
 from shared.execution import Status
 from shared.ids import new_id
+from shared.log import Outline
 from shared.messages import GUARD, GUARD_SUBJECT
-from shared.nats import connect
-from shared.service import Stop
-from shared.tasks import cancel_and_wait, spawn
 from tests.support.definitions import one
-from tests.support.make import USER
-from tests.support.world import SECONDS, World, world
+from tests.support.make import USER, started
+from tests.support.world import SECONDS, World, executing, world
 
 
 @pytest.fixture
 async def here(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[World]:
     async with world(tmp_path_factory.mktemp("world")) as made:
         yield made
-
-
-@asynccontextmanager
-async def executing(here: World) -> AsyncIterator[None]:
-    """An executor in this process, so that its patience can be shortened."""
-    settings = ExecutorSettings(
-        nats_url=here.server.url, gemini_api_key="stand-in", gemini_base_url=here.standin_url
-    )
-    client = await connect(here.server.url, "tester")
-    executor = Executor(settings, client, Stop())
-    intake = spawn(executor.intake.run(), name="intake")
-    try:
-        yield
-    finally:
-        await cancel_and_wait(intake)
-        await executor.gemini.aclose()
-        await client.close()
 
 
 async def store(here: World, execution_id: str, data: bytes, after: int = 0) -> int:
@@ -63,10 +41,16 @@ async def _now(here: World) -> ConsumerInfo:
     return await here.nc.jetstream().consumer_info(subjects.EXECUTIONS, "now")
 
 
+async def outlined(here: World, execution_id: str) -> Outline:
+    found = await here.log.outline(execution_id)
+    assert found is not None
+    return found
+
+
 async def failed(here: World, execution_id: str) -> ev.Recorded:
     """Waits for that end; the history before it can not be read."""
     async with asyncio.timeout(SECONDS):
-        while (await here.log.position(execution_id))[1] != "failed":  # noqa: ASYNC110 - nobody tells
+        while (await outlined(here, execution_id)).last.keys() != {"requested", "failed"}:  # noqa: ASYNC110 - nobody tells
             await asyncio.sleep(0.02)
     end = await here.log.last(execution_id)
     assert end is not None
@@ -78,7 +62,7 @@ async def test_what_no_release_can_read_ends_as_failed(
     here: World, monkeypatch: pytest.MonkeyPatch, data: bytes
 ) -> None:
     monkeypatch.setattr(worker, "UNREADABLE_SECONDS", 0.05)
-    monkeypatch.setattr(worker, "UNREADABLE_DELIVERIES", 3)
+    monkeypatch.setattr(unreadable, "ROLLOUT_SECONDS", 0.1)
     key = new_id()
     seq = await store(here, key, data)
     async with executing(here):
@@ -95,12 +79,25 @@ async def test_what_can_not_be_read_yet_waits_for_a_release_that_can(
     here: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(worker, "UNREADABLE_SECONDS", 0.05)
-    monkeypatch.setattr(worker, "UNREADABLE_DELIVERIES", 10_000)
     key = new_id()
     seq = await store(here, key, b"{}")
     async with executing(here):
         assert (await here.ended(await here.request(one("short")))).status is Status.COMPLETED
-    assert await here.log.position(key) == (seq, "requested")
+    assert (await outlined(here, key)).last == {"requested": seq}
+
+
+async def test_what_somebody_has_begun_is_never_ended_by_one_who_can_not_read_it(
+    here: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(worker, "UNREADABLE_SECONDS", 0.02)
+    monkeypatch.setattr(unreadable, "ROLLOUT_SECONDS", 0.0)
+    key = new_id()
+    begun = await here.log.append(key, started(), await store(here, key, b"{}"))
+    async with executing(here):
+        async with asyncio.timeout(SECONDS):
+            while (await _now(here)).delivered.consumer_seq < 5:  # noqa: ASYNC110 - nobody tells
+                await asyncio.sleep(0.02)
+    assert (await outlined(here, key)).last_seq == begun
 
 
 async def test_what_is_handed_out_again_and_again_and_never_begins_is_ended(

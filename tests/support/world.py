@@ -19,6 +19,8 @@ from deploy.local.nats_server import NatsServer
 from deploy.local.processes import free_port
 from deploy.local.standin.server import serving
 from deploy.local.standin.settings import Settings
+from services.executor.app import Executor
+from services.executor.settings import ExecutorSettings
 from shared import deltas, subjects, topology
 from shared import events as ev
 from shared.errors import Conflict
@@ -26,6 +28,9 @@ from shared.execution import ExecutionState
 from shared.heartbeat import read_workers
 from shared.ids import new_id
 from shared.log import ExecutionLog
+from shared.nats import connect
+from shared.service import Stop
+from shared.tasks import cancel_and_wait, spawn
 from tests.support.make import folded, requested
 
 SECONDS = 60.0
@@ -189,3 +194,20 @@ async def world(
     finally:
         await nc.close()
         server.stop()
+
+
+@asynccontextmanager
+async def executing(here: World) -> AsyncIterator[None]:
+    """An executor in this process, so that its patience can be shortened."""
+    settings = ExecutorSettings(
+        nats_url=here.server.url, gemini_api_key="stand-in", gemini_base_url=here.standin_url
+    )
+    client = await connect(here.server.url, "tester")
+    executor = Executor(settings, client, Stop())
+    intake = spawn(executor.intake.run(), name="intake")
+    try:
+        yield
+    finally:
+        await cancel_and_wait(intake)
+        await executor.gemini.aclose()
+        await client.close()

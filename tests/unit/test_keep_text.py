@@ -4,6 +4,7 @@ from types import SimpleNamespace
 
 import pytest
 
+from services.executor import patience
 from services.executor.nodes import keep
 from shared.errors import LogFull, Unavailable
 from shared.events import TextRef
@@ -22,7 +23,7 @@ class Bucket:
 
 
 async def test_a_finished_text_is_kept_as_soon_as_its_bucket_is_back(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(keep, "AGAIN_SECONDS", 0.001)
+    monkeypatch.setattr(patience, "AGAIN_SECONDS", 0.001)
     journal = SimpleNamespace(state=SimpleNamespace(id="one"))
     run = SimpleNamespace(artifacts=Bucket(), journal=journal)
     assert await keep.keep_text(run, "text") == TextRef(text="one text")  # type: ignore[arg-type]
