@@ -114,6 +114,7 @@ async def cluster_world(folder: Path, **topology_settings: Any) -> AsyncIterator
                 yield made, cluster
             finally:
                 await asyncio.gather(*(each.ended() for each in made.executors))
+                await made.aclose()
     finally:
         await nc.close()
         cluster.stop()
