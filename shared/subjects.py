@@ -49,6 +49,11 @@ def execution_of(subject: str) -> str:
     return tokens[2] if tokens[0] == "committed" else tokens[1]
 
 
+def user_of(subject: str) -> str:
+    """The user in the subject of a request event."""
+    return subject.rpartition(".")[2]
+
+
 def committed(execution_id: str = "*", event_type: str = ">") -> str:
     """Where stored events are republished."""
     return f"{COMMITTED}.{execution_id}.{event_type}"
