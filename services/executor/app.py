@@ -20,6 +20,7 @@ from services.executor.settings import ExecutorSettings
 from services.executor.signals import subscribe
 from services.executor.worker import Worker
 from shared import conventions as metrics
+from shared import subjects
 from shared.artifacts import Artifacts
 from shared.errors import LekhikaError, Permanent, Unavailable
 from shared.health import health_server
@@ -67,7 +68,8 @@ class Executor:
         self._stop = stop
 
     def _start(self, msg: Msg, lane: str) -> None:
-        self.worker.start(msg, lane, self.intake.free)
+        user_id = subjects.user_of(msg.subject)
+        self.worker.start(msg, lane, lambda lane: self.intake.free(lane, user_id))
 
     def snapshot(self) -> dict[str, Any]:
         """What the heartbeat and /status say beside the general part."""

@@ -2,7 +2,8 @@
 
 A fetched message that waits without progress is redelivered and run twice, so nothing is fetched ahead. `now` always
 has long polls waiting; `later` gets, in rotation over its partitions, the slots that `now` leaves, at most four
-fifths of them, and keeps a small share even when `now` is busy.
+fifths of them, and keeps a small share even when `now` is busy. Who has something in `later` here has his slots of
+`now` counted with it: so no user has more than four fifths.
 """
 
 import asyncio
@@ -12,6 +13,7 @@ import itertools
 import json
 import logging
 import time
+from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -146,6 +148,8 @@ class Intake:
         self._nc = nc
         self.slots = slots
         self.running = {subjects.NOW: 0, "later": 0}
+        self._users: dict[str, Counter[str]] = {subjects.NOW: Counter(), "later": Counter()}
+        """How many slots each user has."""
         self.paused = False
         self._start = start
         self._pulls: list[Pull] = []
@@ -162,6 +166,7 @@ class Intake:
 
     def _take(self, msg: Msg, lane: str) -> None:
         self.running[lane] += 1
+        self._users[lane][subjects.user_of(msg.subject)] += 1
         self._start(msg, lane)
         self._changed.set()
 
@@ -170,9 +175,13 @@ class Intake:
         if self._short:
             self._changed.set()
 
-    def free(self, lane: str) -> None:
-        """A slot of that lane is free again."""
+    def free(self, lane: str, user_id: str) -> None:
+        """A slot of that lane, which that user had, is free again."""
         self.running[lane] -= 1
+        users = self._users[lane]
+        users[user_id] -= 1
+        if not users[user_id]:
+            del users[user_id]
         self._changed.set()
 
     @property
@@ -239,6 +248,7 @@ class Intake:
             self.slots,
             now=self.running[subjects.NOW] + self._now.outstanding,
             later=self.running["later"] + sum(pull.outstanding for pull in self._later),
+            both=sum(self._users[subjects.NOW][user_id] for user_id in self._users["later"]),
         )
 
     def _turns(self, count: int) -> list[Pull]:
@@ -254,15 +264,15 @@ class Intake:
         return found
 
 
-def shares(slots: int, *, now: int, later: int) -> tuple[int, int]:
+def shares(slots: int, *, now: int, later: int, both: int = 0) -> tuple[int, int]:
     """How many more messages to ask for: (of `now`, of `later`). Pure.
 
     `now` and `later` count what runs and what may still come. One slot in ten, at least one, is kept for `later`;
-    one in five, at least one, for `now`.
+    one in five, at least one, for `now`, and besides as many as the `both` of `now` whose users have some of `later`.
     """
     free = max(0, slots - now - later)
     later_share = max(1, slots // 10) if slots > 1 else 0
-    later_cap = slots - max(1, slots // 5)
+    later_cap = max(later_share, slots - max(1, slots // 5) - both)
     for_now = max(0, min(free, slots - later_share - now))
     for_later = max(0, min(free, later_cap - later))
     return for_now, for_later

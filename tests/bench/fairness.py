@@ -28,7 +28,7 @@ QUEUED = 10_000
 CONNECTIONS = 48
 OTHERS = 200
 PER_SECOND = 20.0
-LONG = "[[standin chunk_ms=1000 chunks=3000]]"
+LONG = "[[standin chunk_ms=5000 chunks=200]]"
 SHORT = "[[standin words=5]]"
 PARTITION = 5
 MODEL = "gemini-3.8-flash"
@@ -139,6 +139,10 @@ async def measure(stack: Stack, report: Report) -> None:
     keys = [key for some in await asyncio.gather(*many) for key in some]
     report.plain("requests of the hog", f"{len(keys) / (time.perf_counter() - began):,.0f}/s")
     slots = await filled(stack, hog)
+    async with LeanClient(
+        stack.standin_url, ""
+    ) as provider:  # it takes a while to make up so many long texts
+        await provider.get(f"/admin/wait?timeout=60&streaming={slots}")
     report.plain("slots that he gets", f"{slots} of {EXECUTORS * 50}")
     tell(
         report,

@@ -98,7 +98,7 @@ async def test_a_slot_that_becomes_free_is_filled_from_the_one_lane_in_which_som
         await taken.until(lambda: len(taken.lanes) >= 5)
         for _ in range(10):
             seen = len(taken.lanes)
-            taken.intake.free("later")
+            taken.intake.free("later", taken.users.pop(0))
             async with asyncio.timeout(5):
                 await taken.until(lambda seen=seen: len(taken.lanes) > seen)  # type: ignore[misc]
 
@@ -112,8 +112,8 @@ async def test_the_lanes_take_turns(here: World) -> None:
         while len(taken.lanes) < 30:
             seen = len(taken.lanes)
             await taken.until(lambda seen=seen: len(taken.lanes) > seen)  # type: ignore[misc]
-            for lane in taken.lanes[seen:]:
-                taken.intake.free(lane)
+            for lane, user in list(zip(taken.lanes, taken.users, strict=True))[seen:]:
+                taken.intake.free(lane, user)
     assert min(taken.users.count(user) for user in users) >= 12
 
 

@@ -33,6 +33,12 @@ def test_later_never_gets_more_than_four_fifths_and_now_leaves_it_a_share(slots:
     assert busy_with_now[1] >= 1
 
 
+def test_who_has_slots_of_both_lanes_has_four_fifths_in_all_but_later_keeps_its_share() -> None:
+    assert shares(50, now=8, later=20, both=8)[1] == 12
+    assert shares(50, now=8, later=32, both=8)[1] == 0
+    assert shares(10, now=8, later=0, both=8)[1] == 1
+
+
 def error(**more: object) -> ModelError:
     return ModelError("quota", "x", **{"retryable": True, **more})  # type: ignore[arg-type]
 
