@@ -29,7 +29,7 @@ from shared.log import ExecutionLog
 from shared.log_shipping import LogShipper
 from shared.logs import LineMaker
 from shared.nats import Connection, broker_options, connect
-from shared.service import Stop
+from shared.service import Stop, spare_the_collector
 from shared.tasks import cancel_and_wait, spawn
 from shared.topology import missing
 
@@ -152,6 +152,7 @@ async def main(settings: ExecutorSettings, stop: Stop, maker: LineMaker) -> None
         if absent := await missing(client):
             raise Permanent(f"the topology was not created; missing: {', '.join(absent)}")
         await rehearse()
+        spare_the_collector()  # of the SDK's types, which were built just now
         executor = Executor(settings, client, stop)
         async with (
             LogShipper(client, maker, **who),

@@ -43,7 +43,7 @@ from shared.log import ExecutionLog
 from shared.log_shipping import LogShipper
 from shared.logs import LineMaker
 from shared.nats import connect
-from shared.service import Stop, version
+from shared.service import Stop, spare_the_collector, version
 from shared.subjects import EXECUTIONS
 from shared.tasks import cancel_and_wait, spawn
 from shared.topology import missing
@@ -213,5 +213,6 @@ async def main(settings: GatewaySettings, stop: Stop, maker: LineMaker) -> None:
         Heartbeat(parts.js, **who, snapshot=snapshot),
         listening(parts) as port,
     ):
+        spare_the_collector()  # of the routes, which were built just now
         _log.info("listening on http://%s:%d", settings.http_host, port)
         await stop.wait()
