@@ -126,7 +126,10 @@ class ExecutionState:
         return total_tokens(part.tokens for part in self.usage)
 
     def run_time(self, now: datetime) -> timedelta:
-        """How long it has run: without waiting for an executor, and what a dead one did after its last event."""
+        """How long it has run, if its owner has run it until `now`; the history does not tell when an owner died.
+
+        Neither waiting for an executor counts, nor what former owners that died did after their last events.
+        """
         return self.ran + (
             now - self.claimed_at if self.owner is not None and self.claimed_at else timedelta()
         )

@@ -104,19 +104,24 @@ def judge_open(history: Sequence[ev.Recorded], fleet: Fleet, marks: Marks, limit
         return nothing("the log says that it has ended" if state else "the log holds no request of it")
     if state.status is Status.STOPPING:
         return _judge_stopping(state, fleet, marks, limits)
-    if state.status is Status.RUNNING and overdue_at(state, marks.now, limits) <= marks.now:
-        return Decision(
-            Action.ASK_STOP, f"it has run longer than its limit of {state.limits.seconds} s allows"
-        )
     carrier = _carrier(state, fleet)
     if carrier is not None:
-        return nothing(carrier)
+        return _judge_carried(state, carrier, marks, limits)
     for recorded in _requests(history):
         if recorded.seq > marks.lanes.get(recorded.event.lane, 0):
             return nothing(f"lane {recorded.event.lane} still holds its request {recorded.seq}")
     if _times_lost(history) >= limits.requeues:
         return Decision(Action.FAIL, f"it was queued again {limits.requeues} times and never started")
     return Decision(Action.REQUEUE, f"{LOST} ({_owner(state)})")
+
+
+def _judge_carried(state: ExecutionState, carrier: str, marks: Marks, limits: Limits) -> Decision:
+    """Only what somebody runs can be overdue: what waits for an executor, as its owner died, uses up no time."""
+    if state.status is Status.RUNNING and overdue_at(state, marks.now, limits) <= marks.now:
+        return Decision(
+            Action.ASK_STOP, f"it has run longer than its limit of {state.limits.seconds} s allows"
+        )
+    return nothing(carrier)
 
 
 def _judge_stopping(state: ExecutionState, fleet: Fleet, marks: Marks, limits: Limits) -> Decision:
@@ -173,7 +178,7 @@ def _times_lost(history: Iterable[ev.Recorded]) -> int:
 
 
 def overdue_at(state: ExecutionState, now: datetime, limits: Limits) -> datetime:
-    """When it will have run for its limit and the grace, if it goes on running from now on."""
+    """When it will have run for its limit and the grace, if its owner has run it all the time and goes on."""
     left = timedelta(seconds=state.limits.seconds) + limits.overdue_grace - state.run_time(now)
     return now + left
 

@@ -1,6 +1,8 @@
 """Open executions: those that nobody has any more, and the many that somebody has."""
 
 import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 
 import pytest
 
@@ -36,21 +38,30 @@ async def test_never_requeues_what_a_lane_still_has(world: World) -> None:
     assert await world.reap_twice(world.reaper()) == 0
 
 
-async def test_never_touches_a_healthy_long_run(world: World) -> None:
-    execution_id, instance = new_id(), new_id()
+@asynccontextmanager
+async def carried(world: World) -> AsyncIterator[str]:
+    """One whose owner lives and says that it runs it."""
+    listed: list[dict[str, str]] = []
+    instance = new_id()
     beat = Heartbeat(
         world.nc.jetstream(),
         service="executor",
         instance=instance,
-        snapshot=lambda: {"executions": [{"id": execution_id}]},
+        snapshot=lambda: {"executions": listed},
     )
     async with beat:
         execution_id = await world.execution(ev.ExecutionStarted(attempt=1, instance=instance), NODE)
+        listed.append({"id": execution_id})
         await world.count("now")
         await world.project(execution_id)
-        reaper = world.reaper()
         beat.poke()
         await until_listed(world, instance, execution_id)
+        yield execution_id
+
+
+async def test_never_touches_a_healthy_long_run(world: World) -> None:
+    async with carried(world) as execution_id:
+        reaper = world.reaper()
         for minute in range(1, 50, 7):
             world.now += 7 * 60
             assert await reaper.round(await world.facts(seconds=minute * 60)) == 0
@@ -125,9 +136,14 @@ async def test_ends_a_stop_that_its_dead_owner_can_not(world: World) -> None:
     assert tokens["m"].certainty is Certainty.UNKNOWN
 
 
-async def test_stops_what_is_past_its_limit(world: World) -> None:
-    execution_id = await lost(world)
-    assert await world.reap_twice(world.reaper(), seconds=wf.Limits().seconds + 65) == 1
+async def test_stops_what_runs_past_its_limit(world: World) -> None:
+    async with carried(world) as execution_id:
+        assert await world.reap_twice(world.reaper(), seconds=wf.Limits().seconds + 65) == 1
     last = await world.parts.log.last(execution_id)
     assert last is not None
     assert last.event == ev.StopRequested(by="system:janitor", reason="overdue")
+
+
+async def test_never_stops_what_only_waits_for_an_executor(world: World) -> None:
+    await world.project(await world.execution(ev.ExecutionStarted(attempt=1, instance="dead"), NODE))
+    assert await world.reap_twice(world.reaper(), seconds=wf.Limits().seconds + 3600) == 0

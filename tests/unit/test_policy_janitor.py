@@ -144,6 +144,10 @@ OVERDUE = 1 + 100 + 60.0
         (RUNNING, alive("x1", OVERDUE, ID), marks(OVERDUE), Action.ASK_STOP),
         (RUNNING, alive("x1", OVERDUE, ID), marks(OVERDUE - 0.1), Action.NOTHING),
         (QUEUED, {}, marks(OVERDUE, lanes=9), Action.NOTHING),
+        # long ago, but nobody has run it since: it waits for an executor
+        (RUNNING, {}, marks(3600, lanes=9), Action.NOTHING),
+        (RUNNING, alive("x1", 3600), marks(3600, lanes=9), Action.NOTHING),
+        (RUNNING, {}, marks(3600), Action.REQUEUE),
         # ended
         (ENDED, {}, marks(600), Action.NOTHING),
         ([], {}, marks(600), Action.NOTHING),
