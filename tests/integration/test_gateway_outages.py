@@ -154,7 +154,7 @@ async def test_the_live_view_ends_in_order_when_a_text_is_gone(
 
     async with running_gateway(own_nats, database) as gateway, gateway.client(database.people["ada"]) as ada:
         player = await begun(ada, gateway)
-        monkeypatch.setattr(gateway.parts.artifacts, "get_text", gone)
+        monkeypatch.setattr(gateway.parts.texts, "of", gone)
         async with watching(ada, player.id) as stream:
             await player.complete("outline", "Tea")
             await stream.closed()
