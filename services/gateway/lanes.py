@@ -157,11 +157,11 @@ class Lanes:
         async with transaction(self._db, role=Role.PROJECTOR) as connection:
             position = (await connection.execute(shown)).scalar_one_or_none() or 0
             rows = (await connection.execute(query)).all()
+        now = time.monotonic()
         for row in rows:
-            if row.status in OPEN and not self._outstanding.knows(row.id):
-                self._outstanding.queued(row.id, row.user_id, row.lane or subjects.NOW, 0.0)
-                if row.status != Status.QUEUED:
-                    self._outstanding.started(row.id, 0.0)
+            if row.status in OPEN:
+                runs = row.status != Status.QUEUED
+                self._outstanding.found(row.id, row.user_id, row.lane or subjects.NOW, now, runs=runs)
         return position >= self._begun_at
 
     async def _verify(self, now: float) -> None:
