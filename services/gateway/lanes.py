@@ -61,8 +61,8 @@ class Lanes:
         return self._outstanding.reserve(execution_id, user_id, time.monotonic())
 
     def forget(self, execution_id: str) -> None:
-        """The request was not stored after all."""
-        self._outstanding.forget(execution_id, time.monotonic())
+        """The append of the request failed. Nothing is forgotten when its copy was heard: it was stored."""
+        self._outstanding.withdraw(execution_id, time.monotonic())
 
     def place(self, execution_id: str) -> Place | None:
         """Where a queued execution stands; None when it is not known."""

@@ -137,11 +137,16 @@ class Outstanding:
 
     def gone(self, execution_id: str, now: float) -> None:
         """It has ended."""
-        self.forget(execution_id, now)
+        self._drop(execution_id, now)
         self._remember(execution_id, GONE)
 
-    def forget(self, execution_id: str, now: float) -> None:
-        """It was never stored, as far as is known."""
+    def withdraw(self, execution_id: str, now: float) -> None:
+        """It was not stored, as far as is known; a copy that was heard knows better."""
+        item = self._open.get(execution_id)
+        if item is not None and item.seq == 0:
+            self._drop(execution_id, now)
+
+    def _drop(self, execution_id: str, now: float) -> None:
         item = self._open.pop(execution_id, None)
         if item is not None:
             self._leave(item, now)

@@ -92,9 +92,16 @@ def test_a_copy_that_comes_after_that_of_a_later_event_changes_nothing() -> None
 
 def test_a_request_that_was_not_stored_can_be_made_again_under_its_id() -> None:
     outstanding = filled(1)
-    outstanding.forget("ada0", 0.0)
+    outstanding.withdraw("ada0", 0.0)
     assert len(outstanding) == 0
     outstanding.reserve("ada0", "ada", 0.0)
+    assert ahead(outstanding, "ada0") == 0
+
+
+def test_a_request_whose_copy_was_heard_counts_although_its_append_was_not_acknowledged() -> None:
+    outstanding = filled(1)
+    outstanding.queued("ada0", "ada", NOW, 0.0, seq=4)
+    outstanding.withdraw("ada0", 0.0)
     assert ahead(outstanding, "ada0") == 0
 
 
