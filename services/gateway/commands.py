@@ -221,6 +221,7 @@ async def _ask_at_once(parts: Parts, principal: Principal, execution_id: str, wa
         event = ev.StopRequested(by=wanted.by, reason=wanted.reason)
         with contextlib.suppress(Conflict):
             await parts.log.append(execution_id, event, outline.last_seq, headers=telemetry.inject({}))
+            reach(Point.GATEWAY_STOP_STORED)
             return True
     return False
 

@@ -12,6 +12,7 @@ from shared import ending, subjects
 from shared.errors import Conflict
 from shared.events import ExecutionReleased, ExecutionStopped, Recorded, ReleaseReason
 from shared.execution import ExecutionState
+from shared.fault_points import Point
 from shared.ids import new_id
 from shared.log import ExecutionLog
 from shared.messages import GUARD, GUARD_SUBJECT
@@ -107,6 +108,23 @@ class TestSomebodyRunsIt:
         await player.append(ending.stopped(state, by="x", reason=None, at=state.last_at))
         last = await stop(ada, player)
         assert (last.status_code, last.json()["status"]) == (200, "stopped")
+
+    async def test_both_ways_to_ask_reach_the_fault_point_once(
+        self,
+        ada: httpx.AsyncClient,
+        root: httpx.AsyncClient,
+        gateway: Gateway,
+        monkeypatch: pytest.MonkeyPatch,
+    ) -> None:
+        reached: list[Point] = []
+        monkeypatch.setattr(commands, "reach", reached.append)
+        monkeypatch.setattr(commands, "FORCE_WAIT", 0.0)
+        await stop(ada, await running(ada, gateway))
+        assert reached == [Point.GATEWAY_REQUESTED, Point.GATEWAY_STOP_STORED]
+        reached.clear()
+        player = await running(ada, gateway)
+        await root.post(f"/v1/admin/executions/{player.id}/force-stop", json={"reason": "It hangs"})
+        assert reached == [Point.GATEWAY_REQUESTED, Point.GATEWAY_STOP_STORED, Point.GATEWAY_FORCED]
 
     async def test_one_that_has_completed_says_so(self, ada: httpx.AsyncClient, gateway: Gateway) -> None:
         player = await running(ada, gateway)
