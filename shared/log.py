@@ -31,7 +31,7 @@ from shared.events import (
 )
 from shared.ids import new_id
 from shared.jetstream import FULL, NOT_FOUND, api, direct_get
-from shared.messages import GUARD, GUARD_SUBJECT, MESSAGE_ID, SUBJECT, TTL, from_copy, from_stored, place
+from shared.messages import GUARD, GUARD_SUBJECT, MESSAGE_ID, SEQUENCE, SUBJECT, TTL, from_copy, from_stored, place
 
 MAX_EVENT_BYTES = 128 * 1024
 """Of one event with its headers; anything larger goes to the bucket `artifacts` first."""
@@ -207,6 +207,12 @@ class ExecutionLog:
             except UnknownEvent as error:  # of one execution; the others are not to suffer from it
                 _log.warning("%s: %s", msg.subject, error)
         return found
+
+    async def places(self, wanted: Sequence[str]) -> Mapping[str, int]:
+        """As `latest`, also of what this release can not read: the sequence of the last event on each subject."""
+        request = {"multi_last": list(wanted), "batch": 1024}
+        found = [msg.headers or {} async for msg in direct_get(self._nc, subjects.EXECUTIONS, request)]
+        return {headers[SUBJECT]: int(headers[SEQUENCE]) for headers in found}
 
     async def outline(self, execution_id: str) -> Outline | None:
         """What is there, without reading it. A follower may answer, and lag: only for a guarded append to build on.

@@ -158,7 +158,7 @@ async def compose(settings: GatewaySettings, stop: Stop) -> AsyncIterator[Parts]
         async with (
             _heard(nc, CHANGED_KEYS, parts.authenticator.hear),
             parts.catalogue,
-            parts.lanes.running(),
+            parts.lanes.running(stop.fail),
             parts.room.running(),
             _projecting(parts, stop),
         ):

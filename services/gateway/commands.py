@@ -10,12 +10,12 @@ from typing import TYPE_CHECKING, Any
 from services.gateway.auth import Principal
 from services.gateway.idempotency import Fixed
 from services.gateway.parts import Parts
-from services.gateway.problems import FieldError, Problem, invalid
+from services.gateway.problems import FieldError, Problem, invalid, unreadable
 from services.gateway.queries import load_own, not_found, present, retention
 from services.gateway.resource import execution_json
 from shared import conventions, ending, telemetry
 from shared import events as ev
-from shared.errors import Conflict, Unavailable
+from shared.errors import Conflict, Unavailable, UnknownEvent
 from shared.execution import ExecutionState, Status, fold
 from shared.fault_points import Point, reach
 from shared.ids import is_id, new_id
@@ -31,6 +31,10 @@ FORCE_WAIT = 2.0
 """Seconds that a forced stop leaves the executor to end it with exact figures."""
 STOP_SECONDS = 14.0
 """A stop that could not be settled by then is answered 503; asking again does no harm."""
+STOP_STORED = (
+    "The stop is stored, and whoever runs the execution is told. How it ends can not be shown here: its history was "
+    "written by another release."
+)
 QUICK_TRIES = 5
 ANNOUNCED_SECONDS = 0.05
 
@@ -182,12 +186,18 @@ class Stop:
 async def stop(parts: Parts, principal: Principal, execution_id: str, wanted: Stop) -> Answer:
     """202 with the execution while it was still to be stopped, 200 when it had ended.
 
-    Raises: Problem 404, 409 (`force_too_early`), 410; LogFull; Unavailable.
+    Raises: Problem 404, 409 (`force_too_early`), 410, 503 (the stop is stored, the history can not be read); LogFull;
+    Unavailable; UnknownEvent.
     """
     async with _in_time(execution_id):
         asked = not wanted.force and await _ask_at_once(parts, principal, execution_id, wanted)
-        _, state = await load_own(parts, principal, execution_id)
-        return (202, await present(parts, state)) if asked else await _settle(parts, state, wanted)
+        try:
+            _, state = await load_own(parts, principal, execution_id)
+            return (202, await present(parts, state)) if asked else await _settle(parts, state, wanted)
+        except UnknownEvent as error:
+            if asked or (not wanted.force and await _was_asked(parts, principal, execution_id)):
+                raise unreadable(STOP_STORED) from error
+            raise
 
 
 async def force(parts: Parts, execution_id: str, wanted: Stop) -> Answer:
@@ -221,8 +231,15 @@ async def _ask_at_once(parts: Parts, principal: Principal, execution_id: str, wa
         event = ev.StopRequested(by=wanted.by, reason=wanted.reason)
         with contextlib.suppress(Conflict):
             await parts.log.append(execution_id, event, outline.last_seq, headers=telemetry.inject({}))
+            reach(Point.GATEWAY_STOP_STORED)
             return True
     return False
+
+
+async def _was_asked(parts: Parts, principal: Principal, execution_id: str) -> bool:
+    """Raises: Unavailable; UnknownEvent, when not even its request can be read."""
+    outline = await parts.log.outline(execution_id)
+    return outline is not None and outline.user_id == principal.user_id and "stop_requested" in outline.last
 
 
 async def _settle(parts: Parts, state: ExecutionState, wanted: Stop) -> Answer:

@@ -9,7 +9,7 @@ import asyncio
 import contextlib
 import logging
 import time
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from datetime import datetime
 
@@ -61,8 +61,8 @@ class Lanes:
         return self._outstanding.reserve(execution_id, user_id, time.monotonic())
 
     def forget(self, execution_id: str) -> None:
-        """The request was not stored after all."""
-        self._outstanding.forget(execution_id, time.monotonic())
+        """The append of the request failed. Nothing is forgotten when its copy was heard: it was stored."""
+        self._outstanding.withdraw(execution_id, time.monotonic())
 
     def place(self, execution_id: str) -> Place | None:
         """Where a queued execution stands; None when it is not known."""
@@ -102,12 +102,19 @@ class Lanes:
             heard.set_result(parse_time((msg.headers or {})[TIME]))
 
     @asynccontextmanager
-    async def running(self) -> AsyncIterator[None]:
+    async def running(self, fail: Callable[[str], None]) -> AsyncIterator[None]:
+        """`fail` is told when it ends by itself: without it nobody would be promoted any more."""
+
+        def ended(task: asyncio.Task[None]) -> None:
+            if not (task.cancelled() or self._stopping.is_set()):
+                fail("the lanes ended")
+
         async with AsyncExitStack() as stack:
             for kind in _HEARD:
                 subscription = await self._nc.subscribe(subjects.committed("*", kind), cb=self.hear)
                 stack.push_async_callback(subscription.unsubscribe)
             task = spawn(self._run(), name="lanes")
+            task.add_done_callback(ended)
             stack.push_async_callback(cancel_and_wait, task)
             stack.callback(self._stopping.set)  # the client library can swallow a cancellation
             yield
@@ -150,11 +157,11 @@ class Lanes:
         async with transaction(self._db, role=Role.PROJECTOR) as connection:
             position = (await connection.execute(shown)).scalar_one_or_none() or 0
             rows = (await connection.execute(query)).all()
+        now = time.monotonic()
         for row in rows:
-            if row.status in OPEN and not self._outstanding.knows(row.id):
-                self._outstanding.queued(row.id, row.user_id, row.lane or subjects.NOW, 0.0)
-                if row.status != Status.QUEUED:
-                    self._outstanding.started(row.id, 0.0)
+            if row.status in OPEN:
+                runs = row.status != Status.QUEUED
+                self._outstanding.found(row.id, row.user_id, row.lane or subjects.NOW, now, runs=runs)
         return position >= self._begun_at
 
     async def _verify(self, now: float) -> None:
@@ -166,7 +173,8 @@ class Lanes:
 
     async def _ended_of(self, execution_ids: Sequence[str]) -> set[str]:
         ends = [subjects.event_subject(key, kind) for key in execution_ids for kind in TERMINAL_TYPES]
-        return {recorded.execution_id for recorded in await self._execution_log.latest(ends)}
+        # not decoded: an end that another release has written is one as well
+        return {subjects.execution_of(end) for end in await self._execution_log.places(ends)}
 
     async def _promote(self, execution_id: str) -> None:
         """Puts a waiting execution into `now`. Whoever else did something to it meanwhile is right."""

@@ -22,6 +22,8 @@ USER_WINDOW = 900.0
 FRONT, BACK = 0, 1
 """Ranks in a user's line: handed back or in `now`; and in `later`."""
 GONE = -1
+AT_ONCE = -1.0
+"""Since when that waits which comes before all others."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,6 +80,17 @@ class Outstanding:
         self.queued(execution_id, user_id, lane, now)
         return lane
 
+    def found(self, execution_id: str, user_id: str, lane: str, now: float, *, runs: bool) -> None:
+        """It was open before anything was heard: it stands before all that has come since, and tells no pace."""
+        if self.knows(execution_id):
+            return
+        early = self._early.pop(execution_id, 0)
+        item = self._open[execution_id] = _Open(user_id, lane, seq=early, runs=runs or early > 0)
+        self._users.setdefault(user_id, _User()).open += 1
+        if not item.runs:
+            self._stand(execution_id, item, lane, now, since=0.0)
+        item.heard_at = 0.0
+
     def queued(self, execution_id: str, user_id: str, lane: str, now: float, seq: int = 0) -> None:
         """It was put into a lane, for the first time or again."""
         item = self._open.get(execution_id)
@@ -95,14 +108,14 @@ class Outstanding:
             item.seq = max(item.seq, seq)  # the copy of what is known: it keeps its place
             return
         item.seq = max(item.seq, seq)
-        self._stand(execution_id, item, lane, now)
+        self._stand(execution_id, item, lane, now, since=now)
 
     def released(self, execution_id: str, now: float, seq: int = 0) -> None:
         """Handed back: its message is delivered again before all others of its lane."""
         item = self._open.get(execution_id)
         if item is not None and seq >= item.seq:
             item.seq = seq
-            self._stand(execution_id, item, item.lane, now, front=True)
+            self._stand(execution_id, item, item.lane, now, since=AT_ONCE)
 
     def started(self, execution_id: str, now: float, seq: int = 0) -> None:
         """An executor runs it: from whatever lane, it waits no more."""
@@ -124,11 +137,16 @@ class Outstanding:
 
     def gone(self, execution_id: str, now: float) -> None:
         """It has ended."""
-        self.forget(execution_id, now)
+        self._drop(execution_id, now)
         self._remember(execution_id, GONE)
 
-    def forget(self, execution_id: str, now: float) -> None:
-        """It was never stored, as far as is known."""
+    def withdraw(self, execution_id: str, now: float) -> None:
+        """It was not stored, as far as is known; a copy that was heard knows better."""
+        item = self._open.get(execution_id)
+        if item is not None and item.seq == 0:
+            self._drop(execution_id, now)
+
+    def _drop(self, execution_id: str, now: float) -> None:
         item = self._open.pop(execution_id, None)
         if item is not None:
             self._leave(item, now)
@@ -145,10 +163,10 @@ class Outstanding:
         if len(self._early) > EARLY:
             del self._early[next(iter(self._early))]
 
-    def _stand(self, execution_id: str, item: _Open, lane: str, now: float, *, front: bool = False) -> None:
+    def _stand(self, execution_id: str, item: _Open, lane: str, now: float, *, since: float) -> None:
         self._leave(item, now)
-        back = lane != subjects.NOW and not front
-        key = (BACK if back else FRONT, -1.0 if front else now, execution_id)
+        back = lane != subjects.NOW and since != AT_ONCE
+        key = (BACK if back else FRONT, since, execution_id)
         item.lane, item.key, item.heard_at, item.runs = lane, key, now, False
         self._users[item.user_id].line.add(key, now)
         if lane == subjects.NOW:

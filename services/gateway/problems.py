@@ -83,6 +83,12 @@ def unavailable(detail: str) -> Problem:
     )
 
 
+def unreadable(detail: str) -> Problem:
+    """The history is of another release; a rollout may be under way."""
+    title = "The history can not be read"
+    return Problem(503, "history_unreadable", title, detail, headers={"Retry-After": "60"})
+
+
 def internal() -> Problem:
     return Problem(500, "internal_error", "Something went wrong", "The error was logged; please try again.")
 
@@ -135,10 +141,7 @@ async def _permanent(request: Request, error: Exception) -> Response:
             return Problem(410, "artifact_gone", "A part is gone", detail).response()
         case UnknownEvent():
             detail = "The history of this execution was written by another release and can not be read by this one."
-            headers = {"Retry-After": "60"}  # a rollout may be under way
-            return Problem(
-                503, "history_unreadable", "The history can not be read", detail, headers=headers
-            ).response()
+            return unreadable(detail).response()
         case _:
             return Problem(422, "not_possible", "This can not be done", "It would fail again.").response()
 

@@ -24,7 +24,7 @@ from shared import conventions as names
 from shared import deltas, subjects
 from shared.deltas import Delta
 from shared.errors import LekhikaError, Unavailable
-from shared.events import Recorded
+from shared.events import ExecutionFailed, ExecutionStopped, NodeCompleted, Recorded
 from shared.ids import is_id
 from shared.log import Follower
 from shared.lost import read_deltas
@@ -32,7 +32,7 @@ from shared.tasks import spawn
 
 QUEUE = 2048
 QUEUE_CHARACTERS = 2_000_000
-"""How many pieces and events, and how much text in pieces, may wait for one viewer; beyond it, it is too slow."""
+"""How many pieces and events, and how much text in them, may wait for one viewer; beyond it, it is too slow."""
 PING_SECONDS = 15.0
 POLL_SECONDS = 1.0
 """How often the log itself is asked: republished events are hints."""
@@ -128,7 +128,16 @@ class Inbox:
 
 
 def _weight(item: Recorded | Delta) -> int:
-    return len(item.text) if isinstance(item, Delta) else 0
+    """Characters of text that it holds itself."""
+    if isinstance(item, Delta):
+        return len(item.text)
+    match item.event:
+        case NodeCompleted(output=output):
+            return len(output.text or "")
+        case ExecutionStopped(partials=partials) | ExecutionFailed(partials=partials):
+            return sum(len(partial.output.text or "") for partial in partials)
+        case _:
+            return 0
 
 
 class LiveResponse(Response):
@@ -148,16 +157,13 @@ class LiveResponse(Response):
             raise not_found()
         async with _subscribed(parts, self._id, inbox), parts.log.follow(self._id) as follower:
             # Whatever is refused is refused here, as a problem, before the answer has begun.
-            history, state = await load_own(parts, self._principal, self._id)
-            view = LiveView(await parts.bodies.of(state.body), retention(parts), self._cursor)
-            view.place = parts.lanes.place(self._id)
-            follower.position = history[-1].seq
+            view, past = await self._opening(follower)
             writer = Writer(send, parts.settings.stream_send_seconds)
             await send({"type": "http.response.start", "status": 200, "headers": _HEADERS})
             with names.LIVE_VIEWERS.track_inprogress():
                 try:
                     async with _watched(receive, parts.drain, inbox), _pumped(follower, inbox):
-                        await self._show(writer, view, history, inbox)
+                        await self._show(writer, view, past, inbox)
                 except _Left:
                     await writer.end()
                 except TooSlow:
@@ -169,13 +175,19 @@ class LiveResponse(Response):
                     _log.warning("the live view of %s ends early: %s", self._id, error)
                     await writer.end()
 
-    async def _show(
-        self, writer: "Writer", view: LiveView, history: Sequence[Recorded], inbox: Inbox
-    ) -> None:
-        await writer.write(_RETRY + encode(view.open(history)))
-        for recorded in history:
+    async def _opening(self, follower: Follower) -> tuple[LiveView, deque[Recorded]]:
+        """The view and its history, which `_show` takes: streams are long, and nobody else is to hold it."""
+        history, state = await load_own(self._parts, self._principal, self._id)
+        view = LiveView(await self._parts.bodies.of(state.body), retention(self._parts), self._cursor)
+        view.place = self._parts.lanes.place(self._id)
+        follower.position = history[-1].seq
+        return view, deque(history)
+
+    async def _show(self, writer: "Writer", view: LiveView, past: deque[Recorded], inbox: Inbox) -> None:
+        await writer.write(_RETRY + encode(view.open(past)))
+        while past:
             inbox.check()
-            await self._take(writer, view, recorded)
+            await self._take(writer, view, past.popleft())
         if not view.ended:
             await self._read_pieces(writer, view)
             await writer.flush()

@@ -1,6 +1,7 @@
 """The live view over HTTP: from the first byte to the end, through cuts, losses and shutdowns."""
 
 import asyncio
+import gc
 import socket
 from collections.abc import AsyncIterator, Callable
 from typing import Any
@@ -12,7 +13,7 @@ from deploy.local.nats_server import NatsServer
 from services.gateway import stream as streams
 from shared import conventions, ending
 from shared.artifacts import INLINE_BYTES
-from shared.events import TextRef
+from shared.events import Recorded, TextRef
 from tests.support.gateway import SECONDS, Database, Gateway, Player, running_gateway, watching
 
 GOOD = {"engine": "book", "input": {"topic": "Tea"}}
@@ -57,6 +58,21 @@ async def test_it_is_watched_from_beginning_to_end(ada: httpx.AsyncClient, playe
     assert end["execution"] == (await ada.get(f"/v1/executions/{player.id}")).json()
     assert stream.texts == {"outline": (1, "Tea, twice 🍵"), "text": (1, "A book")}
     assert stream.response.headers["x-accel-buffering"] == "no"
+
+
+async def test_what_was_shown_of_the_history_is_let_go(ada: httpx.AsyncClient, player: Player) -> None:
+    def held() -> list[Recorded]:
+        gc.collect()
+        return [r for r in gc.get_objects() if type(r) is Recorded and r.execution_id == player.id]
+
+    await player.complete("outline", "Tea")
+    await player.begin("parts/0")
+    async with watching(ada, player.id) as stream, asyncio.timeout(SECONDS):
+        await stream.text("outline", "Tea")
+        await player.say("parts/0", 0, "First")
+        await stream.text("parts/0", "First")
+        while held():
+            await asyncio.sleep(0.02)
 
 
 async def test_who_comes_late_sees_all_of_it(ada: httpx.AsyncClient, player: Player) -> None:

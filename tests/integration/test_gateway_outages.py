@@ -1,5 +1,6 @@
 """What still works while a server is away, and how the rest is refused."""
 
+import asyncio
 from collections.abc import AsyncIterator
 from pathlib import Path
 
@@ -9,13 +10,24 @@ from nats.errors import FlushTimeoutError
 
 from deploy.local.nats_server import NatsServer
 from deploy.local.postgres import PostgresServer
+from services.gateway import lanes
 from shared import log as execution_log
-from shared import topology
+from shared import subjects, topology
 from shared.artifacts import ArtifactGone
 from shared.errors import Permanent, UnknownEvent
+from shared.messages import GUARD, GUARD_SUBJECT
 from shared.nats import connect
 from shared.subjects import EXECUTIONS
-from tests.support.gateway import Database, Gateway, Person, Player, migrated, running_gateway, watching
+from tests.support.gateway import (
+    SECONDS,
+    Database,
+    Gateway,
+    Person,
+    Player,
+    migrated,
+    running_gateway,
+    watching,
+)
 
 GOOD = {"engine": "book", "input": {"topic": "Tea"}}
 
@@ -158,3 +170,35 @@ async def test_the_live_view_ends_in_order_when_a_text_is_gone(
         async with watching(ada, player.id) as stream:
             await player.complete("outline", "Tea")
             await stream.closed()
+
+
+async def test_an_end_of_another_release_that_no_copy_announced_is_found(
+    own_nats: NatsServer, database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def deaf(*_: object) -> None:
+        return
+
+    monkeypatch.setattr(lanes.Lanes, "hear", deaf)
+    monkeypatch.setattr(lanes, "VERIFY_SECONDS", 0.05)
+    async with running_gateway(own_nats, database) as gateway, gateway.client(database.people["ada"]) as ada:
+        key = (await ada.post("/v1/executions", json=GOOD)).json()["id"]
+        seq, _ = await gateway.parts.log.position(key)
+        headers = {GUARD: str(seq), GUARD_SUBJECT: subjects.aggregate(key)}
+        end = subjects.event_subject(key, "stopped")
+        await gateway.parts.js.publish(end, b'{"type": "stopped", "version": 9}', headers=headers)
+        async with asyncio.timeout(SECONDS):
+            while gateway.parts.lanes.place(key) is not None:  # noqa: ASYNC110 - nobody tells
+                await asyncio.sleep(0.02)
+        assert not gateway.stop.is_set()
+
+
+async def test_a_gateway_whose_lanes_end_by_themselves_fails(
+    own_nats: NatsServer, database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def fail(*_: object) -> None:
+        raise Permanent("no use")
+
+    monkeypatch.setattr(lanes.Lanes, "_verify", fail)
+    async with running_gateway(own_nats, database) as gateway, asyncio.timeout(SECONDS):
+        await gateway.stop.wait()
+    assert gateway.stop.failure == "the lanes ended"

@@ -12,6 +12,7 @@ from shared import ending, subjects
 from shared.errors import Conflict
 from shared.events import ExecutionReleased, ExecutionStopped, Recorded, ReleaseReason
 from shared.execution import ExecutionState
+from shared.fault_points import Point
 from shared.ids import new_id
 from shared.log import ExecutionLog
 from shared.messages import GUARD, GUARD_SUBJECT
@@ -108,6 +109,23 @@ class TestSomebodyRunsIt:
         last = await stop(ada, player)
         assert (last.status_code, last.json()["status"]) == (200, "stopped")
 
+    async def test_both_ways_to_ask_reach_the_fault_point_once(
+        self,
+        ada: httpx.AsyncClient,
+        root: httpx.AsyncClient,
+        gateway: Gateway,
+        monkeypatch: pytest.MonkeyPatch,
+    ) -> None:
+        reached: list[Point] = []
+        monkeypatch.setattr(commands, "reach", reached.append)
+        monkeypatch.setattr(commands, "FORCE_WAIT", 0.0)
+        await stop(ada, await running(ada, gateway))
+        assert reached == [Point.GATEWAY_REQUESTED, Point.GATEWAY_STOP_STORED]
+        reached.clear()
+        player = await running(ada, gateway)
+        await root.post(f"/v1/admin/executions/{player.id}/force-stop", json={"reason": "It hangs"})
+        assert reached == [Point.GATEWAY_REQUESTED, Point.GATEWAY_STOP_STORED, Point.GATEWAY_FORCED]
+
     async def test_one_that_has_completed_says_so(self, ada: httpx.AsyncClient, gateway: Gateway) -> None:
         player = await running(ada, gateway)
         await player.complete("outline", "x")
@@ -150,13 +168,16 @@ class TestSomebodyRunsIt:
         await gateway.parts.js.publish(subject, b'{"type": "of_tomorrow", "version": 9}', headers=headers)
         stranger = await stop(ben, player)
         assert (stranger.status_code, stranger.json()["code"]) == (503, "history_unreadable")
+        assert "stored" not in stranger.json()["detail"]
         asked = subjects.event_subject(player.id, "stop_requested")
         assert await gateway.parts.log.latest([asked]) == []
         for _ in range(2):  # asking again adds nothing
             answer = await stop(ada, player, reason="Enough")
             assert (answer.status_code, answer.json()["code"]) == (503, "history_unreadable")
+            assert answer.json()["detail"] == commands.STOP_STORED
             (found,) = await gateway.parts.log.latest([asked])
             assert found.after == seq + 1
+        assert "stored" not in (await stop(ben, player)).json()["detail"]
 
     async def test_fifty_at_once_ask_once(self, ada: httpx.AsyncClient, gateway: Gateway) -> None:
         player = await running(ada, gateway)

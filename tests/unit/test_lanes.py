@@ -92,9 +92,16 @@ def test_a_copy_that_comes_after_that_of_a_later_event_changes_nothing() -> None
 
 def test_a_request_that_was_not_stored_can_be_made_again_under_its_id() -> None:
     outstanding = filled(1)
-    outstanding.forget("ada0", 0.0)
+    outstanding.withdraw("ada0", 0.0)
     assert len(outstanding) == 0
     outstanding.reserve("ada0", "ada", 0.0)
+    assert ahead(outstanding, "ada0") == 0
+
+
+def test_a_request_whose_copy_was_heard_counts_although_its_append_was_not_acknowledged() -> None:
+    outstanding = filled(1)
+    outstanding.queued("ada0", "ada", NOW, 0.0, seq=4)
+    outstanding.withdraw("ada0", 0.0)
     assert ahead(outstanding, "ada0") == 0
 
 
@@ -179,3 +186,36 @@ def test_a_pace_that_lies_long_back_is_no_pace() -> None:
     outstanding.reserve("stuck", "ben", 10.0)
     assert outstanding.place("stuck", 60.0) is not None
     assert outstanding.place("stuck", 100.0) == Place(0, None)
+
+
+def test_what_was_open_before_the_start_stands_first_and_tells_no_pace() -> None:
+    """A restart is long after the machine's start, from which monotonic times are counted."""
+    outstanding = Outstanding(8)
+    outstanding.reserve("new", "ada", 5000.0)
+    outstanding.found("old", "ada", NOW, 5000.0, runs=False)
+    outstanding.found("runs", "ada", NOW, 5000.0, runs=True)
+    assert outstanding.place("old", 5000.0) == Place(0, None)
+    assert outstanding.place("new", 5000.0) == Place(1, None)
+    assert outstanding.place("runs", 5000.0) is None
+    assert set(outstanding.unheard(4000.0, 10)) == {"old", "runs"}
+
+
+def test_after_a_restart_the_wait_follows_from_what_was_seen_since() -> None:
+    outstanding = Outstanding(8)
+    for number in range(4):
+        outstanding.found(f"e{number}", "ada", NOW, 5000.0, runs=False)
+    outstanding.started("e0", 5002.0)
+    place = outstanding.place("e3", 5002.0)
+    assert place is not None
+    assert (place.ahead, place.seconds) == (2, pytest.approx(6.0))
+
+
+def test_what_was_heard_already_is_not_found_again() -> None:
+    outstanding = Outstanding(8)
+    outstanding.gone("ended", 5000.0)
+    outstanding.started("began", 5000.0, seq=7)
+    outstanding.queued("known", "ada", NOW, 5000.0, seq=8)
+    for key in ("ended", "began", "known"):
+        outstanding.found(key, "ada", later_lane("ada"), 5000.0, runs=False)
+    assert len(outstanding) == 2
+    assert [ahead(outstanding, key) for key in ("began", "known")] == [None, 0]

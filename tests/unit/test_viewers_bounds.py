@@ -7,9 +7,11 @@ import pytest
 
 from services.gateway.stream import QUEUE, QUEUE_CHARACTERS, Inbox, TooSlow
 from services.gateway.texts import Texts
+from shared import ending
 from shared.artifacts import ArtifactGone
 from shared.deltas import Delta
-from shared.events import ArtifactRef, TextRef
+from shared.events import AnyEvent, ArtifactRef, TextRef
+from tests.support.make import folded, history, node_completed, node_started, requested, started
 
 LARGE = TextRef(ref=ArtifactRef(artifact="x/1", size=3, sha256="a"), characters=3)
 
@@ -35,6 +37,27 @@ async def test_what_was_read_makes_room() -> None:
         inbox.put(piece("x" * 1_000_000))
         await inbox.next()
     inbox.check()
+
+
+def weighty(text: str) -> list[AnyEvent]:
+    output = TextRef(text=text, characters=len(text))
+    state = folded(history(requested(), started(), node_started("a")))
+    call = ending.OpenCall(node="a", node_attempt=1, text=output, usage=())
+    return [
+        node_completed("a").model_copy(update={"output": output}),
+        ending.stopped(state, by="x", reason=None, at=state.last_at, open_calls=[call]),
+    ]
+
+
+@pytest.mark.parametrize("event", weighty("x" * 30_000))
+async def test_events_weigh_what_text_they_hold(event: AnyEvent) -> None:
+    inbox = Inbox()
+    (recorded,) = history(event)
+    for _ in range(QUEUE_CHARACTERS // 30_000 + 1):
+        inbox.put(recorded)
+    assert not inbox.is_over
+    inbox.put(recorded)
+    assert inbox.is_over
 
 
 class Bucket:
