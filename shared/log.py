@@ -31,7 +31,17 @@ from shared.events import (
 )
 from shared.ids import new_id
 from shared.jetstream import FULL, NOT_FOUND, api, direct_get
-from shared.messages import GUARD, GUARD_SUBJECT, MESSAGE_ID, SEQUENCE, SUBJECT, TTL, from_copy, from_stored, place
+from shared.messages import (
+    GUARD,
+    GUARD_SUBJECT,
+    MESSAGE_ID,
+    SEQUENCE,
+    SUBJECT,
+    TTL,
+    from_copy,
+    from_stored,
+    place,
+)
 
 MAX_EVENT_BYTES = 128 * 1024
 """Of one event with its headers; anything larger goes to the bucket `artifacts` first."""

@@ -198,13 +198,10 @@ class LiveResponse(Response):
     async def _follow(self, writer: "Writer", view: LiveView, inbox: Inbox) -> None:
         repair_at = time.monotonic() + REPAIR_SECONDS
         while not view.ended:
-            try:
-                async with asyncio.timeout(PLACE_SECONDS if view.queued else PING_SECONDS):
-                    item = await inbox.next()
-            except TimeoutError:
+            item = await _heard(view, inbox)
+            if item is None:
                 await self._idle(writer, view)
-                continue
-            if isinstance(item, Recorded):
+            elif isinstance(item, Recorded):
                 await self._take(writer, view, item)
             else:
                 await self._pieces(writer, view, [item])
@@ -219,7 +216,6 @@ class LiveResponse(Response):
             await writer.add(encode(event))
         if time.monotonic() - writer.written_at >= PING_SECONDS:
             await writer.add(_PING)
-        await writer.flush()
 
     async def _read_pieces(self, writer: "Writer", view: LiveView) -> None:
         """What the stream of deltas still has. Without it the texts come when their nodes are completed."""
@@ -238,6 +234,16 @@ class LiveResponse(Response):
         for piece in pieces:
             for event in view.piece(piece):
                 await writer.add(encode(event))
+
+
+async def _heard(view: LiveView, inbox: Inbox) -> Recorded | Delta | None:
+    """What comes next; None when nothing does for so long that there is something else to do."""
+    most = PLACE_SECONDS if view.queued else REPAIR_SECONDS if view.has_gap else PING_SECONDS
+    try:
+        async with asyncio.timeout(most):
+            return await inbox.next()
+    except TimeoutError:
+        return None
 
 
 class Writer:

@@ -71,7 +71,7 @@ async def test_what_was_shown_of_the_history_is_let_go(ada: httpx.AsyncClient, p
         await stream.text("outline", "Tea")
         await player.say("parts/0", 0, "First")
         await stream.text("parts/0", "First")
-        while held():
+        while held():  # noqa: ASYNC110 - nobody tells
             await asyncio.sleep(0.02)
 
 
@@ -111,6 +111,24 @@ async def test_a_piece_that_was_lost_on_the_way_is_looked_for(
     ada: httpx.AsyncClient, gateway: Gateway, player: Player, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(streams, "REPAIR_SECONDS", 0.0)
+    heard = streams.Inbox.hear_delta
+
+    async def deaf(self: streams.Inbox, msg: Any) -> None:
+        if b"lost" not in msg.data:
+            await heard(self, msg)
+
+    monkeypatch.setattr(streams.Inbox, "hear_delta", deaf)
+    async with watching(ada, player.id) as stream:
+        await stream.until("snapshot")
+        await player.say("outline", 0, "lost ")
+        await player.say("outline", 5, "and found")
+        await stream.text("outline", "lost and found")
+
+
+async def test_a_lost_piece_is_looked_for_although_nothing_more_comes(
+    ada: httpx.AsyncClient, player: Player, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(streams, "REPAIR_SECONDS", 1.0)
     heard = streams.Inbox.hear_delta
 
     async def deaf(self: streams.Inbox, msg: Any) -> None:
