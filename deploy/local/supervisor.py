@@ -18,13 +18,12 @@ from typing import Any
 from deploy.local.leftovers import ProcessRecords
 from deploy.local.processes import Launch, StackError, kill_tree, spawn, tail
 from deploy.local.restarts import deaths_after, delay_before_restart
+from deploy.local.silence import HANGS_SECONDS, Silence
 
 Readiness = Mapping[str, Any]
 POLL_SECONDS = 0.03
 LOOK_SECONDS = 5.0
 """Between two looks whether a process still answers."""
-MISSES = 12
-"""So many in a row, and it hangs: it is killed and started again."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -32,7 +31,8 @@ class Member:
     """One process of the stack.
 
     `launch` is asked at every start. `probe` gets the pid and answers None while the process is not
-    ready, else what it says of itself. `alive` answers None when it does not answer at all.
+    ready, else what it says of itself. `alive` answers None when it does not answer at all; without it
+    nobody is ever killed. `start_seconds`: until it must be ready at its first start, and alive at a later one.
     """
 
     name: str
@@ -153,25 +153,30 @@ class Supervisor:
         deaths = 0
         while True:
             running = self.running[name]
-            await self._until_ended(running)
+            await self._kill_if_it_hangs(running, HANGS_SECONDS)
             deaths = deaths_after(deaths, time.monotonic() - running.started)
             self._say(f"{running.member.title} ended (code {running.process.returncode}); starting it again")
             self._changed()
             self.running[name] = running = await self._spawn_again(running.member, deaths)
             self._changed()
-            await self._until_ready(running)
+            await self._until_ready_again(running)
 
-    async def _until_ended(self, running: Running) -> None:
-        """Kills it when it hangs: what does not answer holds work that others could do."""
-        member, misses = running.member, 0
+    async def _until_ready_again(self, running: Running) -> None:
+        """Until it has ended, too. It may wait for others for as long as it says that it is alive."""
+        async with asyncio.TaskGroup() as group:
+            watching = group.create_task(self._kill_if_it_hangs(running, running.member.start_seconds))
+            await self._until_ready(running)
+            watching.cancel()
+
+    async def _kill_if_it_hangs(self, running: Running, limit_seconds: float) -> None:
+        """Until it has ended. What does not answer holds work that others could do."""
+        member, silence = running.member, Silence(limit_seconds, time.monotonic())
         while not running.ended.is_set():
             await _wait(running.ended, LOOK_SECONDS)
             if member.alive is None or await member.alive(running.process.pid) is not None:
-                misses = 0
-                continue
-            misses += 1
-            if misses >= MISSES and not running.ended.is_set():
-                self._say(f"{member.title} has not answered for {MISSES * LOOK_SECONDS:.0f} s; killing it")
+                silence.answered(time.monotonic())
+            elif silence.hangs_after_miss(time.monotonic()) and not running.ended.is_set():
+                self._say(f"{member.title} has not answered for {limit_seconds:.0f} s; killing it")
                 kill_tree(running.process)
                 running.ended.set()
 

@@ -67,27 +67,31 @@ async def main(settings: JanitorSettings, stop: Stop, maker: LineMaker) -> None:
             gather=partial(gather, parts.nc, parts.db),
             pruner=Pruner(parts, may_act=leadership.holds),
             reaper=Reaper(parts, may_act=leadership.holds, unbroken_since=heartbeat.unbroken_since),
-            sweeper=Sweeper(parts, may_act=leadership.holds),
         )
+        sweeper = Sweeper(parts, may_act=leadership.holds)
         health = health_server(
             settings.http_host,
             settings.http_port,
             service=SERVICE,
             instance=instance,
-            ready=_ready(parts, rounds, leadership),
+            ready=_ready(parts, leadership, rounds, sweeper),
             status=heartbeat.current,
         )
         async with heartbeat, leadership, health, asyncio.TaskGroup() as group:
             working = group.create_task(rounds.run(), name="rounds")
+            sweeping = group.create_task(sweeper.run(), name="sweeps")
             await stop.wait()
+            await cancel_and_wait(sweeping)
             await cancel_and_wait(working)
 
 
-def _ready(parts: Parts, rounds: Rounds, leadership: Leadership) -> Callable[[], tuple[bool, str]]:
+def _ready(
+    parts: Parts, leadership: Leadership, rounds: Rounds, sweeper: Sweeper
+) -> Callable[[], tuple[bool, str]]:
     def ready() -> tuple[bool, str]:
         if not parts.nc.is_connected:
             return False, "NATS is not connected"
-        failure = leadership.failure or rounds.failure
+        failure = leadership.failure or rounds.failure or sweeper.failure
         if failure is not None:
             return False, failure
         return True, "leader" if leadership.holds() else "standing by"

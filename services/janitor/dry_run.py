@@ -1,8 +1,8 @@
-"""`python -m services.janitor --dry-run`: what a round would do now, and why. Touches nothing."""
+"""`python -m services.janitor --dry-run`: what a round and a sweep would do now, and why. Touches nothing."""
 
 import json
 import sys
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from typing import Any
 
 from services.janitor.app import connected
@@ -11,13 +11,14 @@ from services.janitor.policy import Action
 from services.janitor.prune import Pruner
 from services.janitor.reap import Reaper
 from services.janitor.settings import JanitorSettings
+from services.janitor.sweep import Sweeper
 
 LABELS = {Action.NOTHING: "leave", Action.PRUNE: "prune"}
 """The others are named by the event that would be appended."""
 
 
 async def report(settings: JanitorSettings, *, as_json: bool) -> None:
-    """Prints a line for each execution that is past its time, or open and in doubt.
+    """Prints a line for each execution that is past its time, or open and in doubt, and for what a sweep would delete.
 
     Raises: Unavailable; Permanent, when the topology is not there.
     """
@@ -26,12 +27,20 @@ async def report(settings: JanitorSettings, *, as_json: bool) -> None:
         reaper = Reaper(parts, may_act=lambda: False, unbroken_since=lambda: None)
         facts = await gather(parts.nc, parts.db)
         async for line in _lines(facts, pruner, reaper):
-            text = f"{line['action']:<15} {line['execution_id']}  {line['reason']}"
-            sys.stdout.write((json.dumps(line) if as_json else text) + "\n")
+            _write(line, line["execution_id"], as_json=as_json)
+        sweeper = Sweeper(parts, may_act=lambda: False)
+        async for found in sweeper.judge(facts.marks.now):
+            line = {found.kind.value: found.name, "action": "delete", "reason": found.reason}
+            _write(line, found.name, as_json=as_json)
         if not as_json:
             marks = facts.marks
             reached = f"counted up to {marks.counted}, projected up to {marks.projected}"
             sys.stderr.write(f"{reached}, {len(facts.fleet)} instances live\n")
+
+
+def _write(line: Mapping[str, Any], name: str, *, as_json: bool) -> None:
+    text = f"{line['action']:<15} {name}  {line['reason']}"
+    sys.stdout.write((json.dumps(line) if as_json else text) + "\n")
 
 
 async def _lines(facts: Facts, pruner: Pruner, reaper: Reaper) -> AsyncIterator[dict[str, Any]]:

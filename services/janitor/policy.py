@@ -199,12 +199,13 @@ def artifacts_of(history: Iterable[ev.Recorded]) -> list[ev.ArtifactRef]:
     return [ref for ref in found if ref is not None]
 
 
-def is_orphan(artifact: str, history: Sequence[ev.Recorded]) -> bool:
-    """Whether an artifact of this execution, put long ago, will never be named by an event."""
+def orphans(artifacts: Iterable[str], history: Sequence[ev.Recorded]) -> list[str]:
+    """Which of these artifacts of one execution, put long ago, will never be named by an event."""
     state = fold(history)
     if state is not None and not state.ended:
-        return False
-    return artifact not in {ref.artifact for ref in artifacts_of(history)}
+        return []
+    named = {ref.artifact for ref in artifacts_of(history)}
+    return [artifact for artifact in artifacts if artifact not in named]
 
 
 def tombstone(state: ExecutionState) -> ev.ExecutionPruned:

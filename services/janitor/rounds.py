@@ -10,7 +10,6 @@ from services.janitor.leader import Leadership
 from services.janitor.prune import Pruner
 from services.janitor.reap import Reaper
 from services.janitor.settings import JanitorSettings
-from services.janitor.sweep import Sweeper
 from shared import telemetry
 from shared.errors import Retryable
 from shared.logs import get_logger
@@ -29,14 +28,12 @@ class Rounds:
         gather: Callable[[], Awaitable[Facts]],
         pruner: Pruner,
         reaper: Reaper,
-        sweeper: Sweeper,
     ) -> None:
         self._settings = settings
         self._leadership = leadership
         self._gather = gather
         self._pruner = pruner
         self._reaper = reaper
-        self._sweeper = sweeper
         self.failure: str | None = None
         """Why the last round could not be finished; None when it was, or when another janitor leads."""
 
@@ -74,6 +71,5 @@ class Rounds:
             pruned = await self._pruner.round(
                 facts, at_most=settings.prunes_per_round(), per_second=settings.prune_per_second
             )
-            swept = await self._sweeper.round(facts.marks.now)
-        if reaped or finished or pruned or swept:
-            _log.info("round", reaped=reaped, finished=finished, pruned=pruned, swept=swept)
+        if reaped or finished or pruned:
+            _log.info("round", reaped=reaped, finished=finished, pruned=pruned)

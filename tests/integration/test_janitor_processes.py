@@ -7,12 +7,17 @@ import signal
 import subprocess
 import sys
 import time
+from datetime import timedelta
 
 import httpx
+import pytest
 
 from deploy.local.nats_server import NatsServer
 from deploy.local.postgres import PostgresServer
 from deploy.local.processes import free_port
+from services.janitor import sweep
+from services.janitor.dry_run import report
+from services.janitor.settings import JanitorSettings
 from shared import topology
 from tests.support.janitor_world import ROOT, World, lost, nats_server, postgres, world
 
@@ -42,6 +47,24 @@ async def test_a_dry_run_says_why_and_touches_nothing(world: World) -> None:
     }
     assert said[kept]["reason"] == "its owner keeps it"
     assert await world.types(old) == ["requested", "started", "completed"]
+
+
+async def test_a_dry_run_lists_what_a_sweep_would_delete(
+    world: World, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(sweep, "AGE", timedelta())
+    text = await world.parts.artifacts.put_text(await world.ended(), "long" * 20_000)
+    assert text.ref is not None
+    await world.count()
+    settings = {"NATS_URL": world.nats_url, "DATABASE_URL": world.database_url}
+    for as_json in (True, False):
+        await report(JanitorSettings.model_validate(settings), as_json=as_json)
+    as_json_line, as_text = capsys.readouterr().out.splitlines()
+    reason = "no event names this artifact"
+    name = text.ref.artifact
+    assert json.loads(as_json_line) == {"artifact": name, "action": "delete", "reason": reason}
+    assert as_text.split(maxsplit=2) == ["delete", name, reason]
+    assert await world.parts.artifacts.get_text(text)
 
 
 async def test_two_processes_one_leads_and_the_other_takes_over(world: World) -> None:

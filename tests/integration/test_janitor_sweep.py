@@ -1,15 +1,20 @@
 """What no event names is deleted from the bucket, once it is old enough; everything else stays."""
 
+import asyncio
+from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from services.janitor.sweep import AGE, BUCKET, Sweeper
+from deploy.local.nats_server import NatsServer
+from services.janitor import sweep
+from services.janitor.sweep import AGE, BUCKET, Leftover, Sweeper
 from shared import ending
 from shared import events as ev
 from shared.errors import Permanent
 from shared.ids import new_id
 from shared.jetstream import api
+from shared.tasks import cancel_and_wait
 from tests.support.janitor_world import NODE, World, nats_server, postgres, world
 
 __all__ = ["nats_server", "postgres", "world"]
@@ -17,13 +22,12 @@ __all__ = ["nats_server", "postgres", "world"]
 LONG = "long" * 20_000
 
 
-async def swept(world: World, *, later: timedelta) -> int:
-    """One whole sweep, as if so much time had passed."""
-    sweeper = Sweeper(world.parts, may_act=lambda: True)
-    deleted = 0
-    while not sweeper.resting:
-        deleted += await sweeper.round(datetime.now(UTC) + later)
-    return deleted
+async def swept(world: World, *, later: timedelta) -> list[Leftover]:
+    """What a sweep finds, and then deletes, as if so much time had passed."""
+    sweeper, now = Sweeper(world.parts, may_act=lambda: True), datetime.now(UTC) + later
+    found = [leftover async for leftover in sweeper.judge(now)]
+    assert await sweeper.sweep(now)
+    return found
 
 
 async def is_there(world: World, text: ev.TextRef) -> bool:
@@ -42,7 +46,7 @@ async def test_artifacts_that_no_event_names_are_deleted_after_an_hour(world: Wo
         "of an ended one": await store(ended, LONG),
         "of nobody": await store(new_id(), LONG),
     }
-    assert await swept(world, later=AGE - timedelta(minutes=1)) == 0
+    assert await swept(world, later=AGE - timedelta(minutes=1)) == []
     await swept(world, later=AGE)
     left = {name for name, text in texts.items() if await is_there(world, text)}
     assert left == {"of a running one"}
@@ -65,7 +69,7 @@ async def test_parts_of_a_put_that_a_crash_broke_off_and_marks_of_deleted_ones_g
     text = await world.parts.artifacts.put_text(new_id(), LONG)
     assert text.ref is not None
     await world.parts.artifacts.delete(text.ref)
-    assert await swept(world, later=timedelta()) == 0
+    assert await swept(world, later=timedelta()) == []
     await swept(world, later=2 * AGE)
     await swept(world, later=2 * AGE)  # the first one has left marks of its own
     info = await api(
@@ -74,3 +78,47 @@ async def test_parts_of_a_put_that_a_crash_broke_off_and_marks_of_deleted_ones_g
     assert not info["state"].get("subjects")
     with pytest.raises(Permanent, match="gone"):
         await world.parts.artifacts.get_text(text)
+
+
+async def test_a_history_is_read_once_however_many_artifacts_it_has(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first, second = await world.ended(), await world.ended()
+    for key in [first, second] * 3:  # one after the other, as of executions that run at once
+        await world.parts.artifacts.put_text(key, LONG)
+    loads: list[str] = []
+    load = world.parts.log.load
+
+    async def counted(key: str, after: int = 0) -> Sequence[ev.Recorded]:
+        loads.append(key)
+        return await load(key, after)
+
+    monkeypatch.setattr(world.parts.log, "load", counted)
+    found = [one async for one in Sweeper(world.parts, may_act=lambda: True).judge(datetime.now(UTC) + AGE)]
+    assert len(found) == 6
+    assert sorted(loads) == sorted([first, second])
+
+
+async def test_sweeps_again_after_an_outage_and_only_while_it_leads(
+    world: World, nats_server: NatsServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sweep, "AGE", timedelta())
+    monkeypatch.setattr(sweep, "AGAIN_SECONDS", 0.05)
+    text = await world.parts.artifacts.put_text(new_id(), LONG)
+    leads = False
+    sweeper = Sweeper(world.parts, may_act=lambda: leads)
+    sweeping = asyncio.create_task(sweeper.run())
+    async with asyncio.timeout(30):
+        nats_server.kill()
+        leads = True
+        while sweeper.failure is None:  # noqa: ASYNC110 - nobody tells
+            await asyncio.sleep(0.02)
+        leads = False
+        nats_server.start()
+        while sweeper.failure is not None:  # noqa: ASYNC110 - nobody tells
+            await asyncio.sleep(0.02)
+        assert await is_there(world, text)
+        leads = True
+        while await is_there(world, text):  # noqa: ASYNC110 - nobody tells
+            await asyncio.sleep(0.02)
+    await cancel_and_wait(sweeping)

@@ -15,10 +15,10 @@ import psutil
 import pytest
 from rich.console import Console
 
-from deploy.local import supervisor
+from deploy.local import silence, supervisor
 from deploy.local.home import Home, HomeLock
 from deploy.local.plan import StackOptions, StackPlan, Steps, standard_plan
-from deploy.local.processes import StackError
+from deploy.local.processes import Launch, StackError
 from deploy.local.reporter import Reporter
 from deploy.local.stack import Stack
 
@@ -111,9 +111,14 @@ def test_what_is_killed_is_started_again(tmp_path: Path, name: str) -> None:
     asyncio.run(scenario())
 
 
-def test_what_hangs_is_killed_and_started_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def be_impatient(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(supervisor, "LOOK_SECONDS", 0.05)
-    monkeypatch.setattr(supervisor, "MISSES", 2)
+    monkeypatch.setattr(supervisor, "HANGS_SECONDS", 0.1)
+    monkeypatch.setattr(silence, "MISSES", 2)
+
+
+def test_what_hangs_is_killed_and_started_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    be_impatient(monkeypatch)
 
     async def scenario() -> None:
         async with running_stack(tmp_path, small_plan()):
@@ -121,6 +126,33 @@ def test_what_hangs_is_killed_and_started_again(tmp_path: Path, monkeypatch: pyt
             os.kill(hung, signal.SIGSTOP)
             await until(lambda: pid_of(tmp_path, "executor-2") != hung)
             assert pid_of(tmp_path, "executor-1") == healthy
+
+    asyncio.run(scenario())
+
+
+def test_what_hangs_while_it_is_started_again_is_killed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    be_impatient(monkeypatch)
+    pause = [sys.executable, "-c", "import signal; signal.pause()"]
+    hang = Launch(argv=pause, log=tmp_path / "hung.log", env={})
+
+    async def scenario() -> None:
+        async with running_stack(tmp_path, small_plan()) as stack:
+            running = stack.supervisor.running["executor-2"]
+            launches = [hang, running.member.launch()]
+            running.member = replace(
+                running.member,
+                launch=lambda: launches.pop(0) if len(launches) > 1 else launches[0],
+                start_seconds=1.0,
+            )
+            os.kill(running.process.pid, signal.SIGKILL)
+            await until(lambda: len(launches) == 1)
+            await until(lambda: answers_again(stack, running.process.pid))
+
+    def answers_again(stack: Stack, killed: int) -> bool:
+        running = stack.supervisor.running["executor-2"]
+        return running.process.pid != killed and running.readiness is not None
 
     asyncio.run(scenario())
 

@@ -9,6 +9,7 @@ from deploy.local.log_lines import readable
 from deploy.local.plan import standard_plan
 from deploy.local.render import seconds_between, tokens
 from deploy.local.restarts import deaths_after, delay_before_restart
+from deploy.local.silence import Silence
 
 STANDIN = "http://127.0.0.1:9"
 
@@ -21,6 +22,23 @@ def test_the_first_restart_is_at_once_and_the_pause_grows_to_five_seconds() -> N
 def test_a_steady_life_forgives_earlier_deaths() -> None:
     assert deaths_after(6, lived_seconds=1.0) == 7
     assert deaths_after(6, lived_seconds=30.0) == 1
+
+
+@pytest.mark.parametrize("between_looks", [5.0, 7.0], ids=["refused", "timed out"])
+def test_what_has_not_answered_for_a_minute_hangs(between_looks: float) -> None:
+    silence, now = Silence(60.0, 0.0), 1_000.0
+    silence.answered(now)
+    times = [now + between_looks * look for look in range(1, 20)]
+    hangs = [time - now for time in times if silence.hangs_after_miss(time)]
+    assert 60.0 <= hangs[0] < 60.0 + between_looks
+
+
+def test_time_in_which_nobody_asked_is_no_silence() -> None:
+    silence = Silence(60.0, 0.0)
+    assert not silence.hangs_after_miss(5.0)
+    assert not silence.hangs_after_miss(3_600.0)
+    silence.answered(3_601.0)
+    assert not silence.hangs_after_miss(7_200.0)
 
 
 def test_without_key_and_url_the_own_standin_is_used() -> None:

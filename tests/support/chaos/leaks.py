@@ -124,9 +124,7 @@ async def left_after_sweeps(site: Site) -> int:
         limits=Limits(retention=timedelta()),
     )
     for _ in range(2):  # the second takes away the marks that the first has left
-        sweeper = Sweeper(parts, may_act=lambda: True)
-        while not sweeper.resting:
-            await sweeper.round(datetime.now(UTC) + 2 * AGE)
+        await Sweeper(parts, may_act=lambda: True).sweep(datetime.now(UTC) + 2 * AGE)
     info = await api(site.nc, f"STREAM.INFO.{BUCKET}", {})
     return int(info["state"]["messages"])
 
