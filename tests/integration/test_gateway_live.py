@@ -73,6 +73,7 @@ async def test_what_was_shown_of_the_history_is_let_go(ada: httpx.AsyncClient, p
         await stream.text("parts/0", "First")
         while held():  # noqa: ASYNC110 - nobody tells
             await asyncio.sleep(0.02)
+    await player.finish("outline")  # other tests count Ada's open executions
 
 
 async def test_who_comes_late_sees_all_of_it(ada: httpx.AsyncClient, player: Player) -> None:
@@ -141,6 +142,8 @@ async def test_a_lost_piece_is_looked_for_although_nothing_more_comes(
         await player.say("outline", 0, "lost ")
         await player.say("outline", 5, "and found")
         await stream.text("outline", "lost and found")
+    await player.complete("outline", "lost and found")
+    await player.finish("outline")  # other tests count Ada's open executions
 
 
 async def test_an_event_that_no_copy_announced_is_found(
