@@ -182,8 +182,9 @@ async def test_an_end_of_another_release_that_no_copy_announced_is_found(
     monkeypatch.setattr(lanes, "VERIFY_SECONDS", 0.05)
     async with running_gateway(own_nats, database) as gateway, gateway.client(database.people["ada"]) as ada:
         key = (await ada.post("/v1/executions", json=GOOD)).json()["id"]
-        seq, _ = await gateway.parts.log.position(key)
-        headers = {GUARD: str(seq), GUARD_SUBJECT: subjects.aggregate(key)}
+        outline = await gateway.parts.log.outline(key)
+        assert outline is not None
+        headers = {GUARD: str(outline.last_seq), GUARD_SUBJECT: subjects.aggregate(key)}
         end = subjects.event_subject(key, "stopped")
         await gateway.parts.js.publish(end, b'{"type": "stopped", "version": 9}', headers=headers)
         async with asyncio.timeout(SECONDS):
