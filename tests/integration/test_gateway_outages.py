@@ -15,6 +15,7 @@ from shared import log as execution_log
 from shared import subjects, topology
 from shared.artifacts import ArtifactGone
 from shared.errors import Permanent, UnknownEvent
+from shared.ids import new_id
 from shared.messages import GUARD, GUARD_SUBJECT
 from shared.nats import connect
 from shared.subjects import EXECUTIONS
@@ -24,6 +25,7 @@ from tests.support.gateway import (
     Gateway,
     Person,
     Player,
+    add_person,
     migrated,
     running_gateway,
     watching,
@@ -180,8 +182,10 @@ async def test_an_end_of_another_release_that_no_copy_announced_is_found(
 
     monkeypatch.setattr(lanes.Lanes, "hear", deaf)
     monkeypatch.setattr(lanes, "VERIFY_SECONDS", 0.05)
-    async with running_gateway(own_nats, database) as gateway, gateway.client(database.people["ada"]) as ada:
-        key = (await ada.post("/v1/executions", json=GOOD)).json()["id"]
+    alone = Person(new_id(), f"lk_{new_id()}")  # with many open ones it would wait in `later`, unasked for
+    add_person(database, "olga", alone)
+    async with running_gateway(own_nats, database) as gateway, gateway.client(alone) as olga:
+        key = (await olga.post("/v1/executions", json=GOOD)).json()["id"]
         outline = await gateway.parts.log.outline(key)
         assert outline is not None
         headers = {GUARD: str(outline.last_seq), GUARD_SUBJECT: subjects.aggregate(key)}
