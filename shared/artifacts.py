@@ -35,9 +35,9 @@ PARTIAL_SECONDS = 3.0
 _log = logging.getLogger(__name__)
 
 
-def room_of_one(count: int) -> int:
-    """Bytes that each of so many texts may take inline, when all of them share one event."""
-    return INLINE_BYTES // max(1, count)
+def room_of_one(count: int, room: int = INLINE_BYTES) -> int:
+    """Bytes that each of so many texts may take inline, when all of them share one event with so much room."""
+    return room // max(1, count)
 
 
 class ArtifactGone(Permanent):

@@ -40,7 +40,6 @@ from shared.messages import (
     TTL,
     from_copy,
     from_stored,
-    place,
 )
 
 MAX_EVENT_BYTES = 128 * 1024
@@ -229,14 +228,13 @@ class ExecutionLog:
 
         None when there is nothing. Raises: Unavailable.
         """
-        request = {"multi_last": [subjects.aggregate(execution_id)], "batch": 1024}
         last: dict[str, int] = {}
         user_id = None
-        async for msg in direct_get(self._nc, subjects.EXECUTIONS, request):
-            seq, kind = place(msg)
+        for subject, seq in (await self.places([subjects.aggregate(execution_id)])).items():
+            kind = subject.split(".")[2]
             last[kind] = max(seq, last.get(kind, 0))
             if kind == "requested":
-                user_id = subjects.user_of((msg.headers or {})[SUBJECT])
+                user_id = subjects.user_of(subject)
         return Outline(user_id=user_id, last=last) if last else None
 
     @asynccontextmanager

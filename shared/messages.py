@@ -51,12 +51,6 @@ def from_copy(msg: Msg) -> Recorded:
     )
 
 
-def place(msg: Msg) -> tuple[int, str]:
-    """Sequence and type of an event in a direct get, whether this release can read it or not."""
-    headers = msg.headers or {}
-    return int(headers[SEQUENCE]), headers[SUBJECT].split(".")[2]
-
-
 def from_delivery(msg: Msg) -> Recorded:
     """From a consumer's message: place and time are in its reply subject.
 

@@ -25,7 +25,7 @@ from services.executor.planning import Planning
 from services.executor.server_clock import ServerClock
 from shared import deltas, ending, subjects
 from shared import events as ev
-from shared.artifacts import Artifacts, room_of_one
+from shared.artifacts import INLINE_BYTES, Artifacts, room_of_one
 from shared.dependencies import dependencies
 from shared.errors import Permanent
 from shared.execution import ExecutionState, NodeStatus, Status
@@ -381,7 +381,7 @@ class ExecutionRun:
     async def _keep_texts(self) -> dict[str, ev.TextRef]:
         """The texts of the open calls, stored: together they must fit into one event."""
         calls = [call for call in self._open(self.journal.state) if call.text]
-        room = room_of_one(len(calls))
+        room = room_of_one(len(calls), 2 * INLINE_BYTES)  # what does not fit after all is left out of the end
         key = self.journal.state.id
         texts = await asyncio.gather(*(self.artifacts.put_partial(key, call.text, room) for call in calls))
         return {call.node: text for call, text in zip(calls, texts, strict=True)}

@@ -114,8 +114,8 @@ async def test_with_a_text_that_the_bucket_does_not_take_its_beginning_is_kept(
     await stop(log, run)
     assert await asyncio.wait_for(driven, 5) is Outcome.ENDED
     (partial,) = folded(await log.load(run.journal.state.id)).partials
-    assert partial.output.text == "ä" * (INLINE_BYTES // 2)  # two bytes each
-    assert partial.output.characters == INLINE_BYTES // 2
+    assert partial.output.text == "ä" * INLINE_BYTES
+    assert partial.output.characters == INLINE_BYTES
 
 
 class SlowAnswers(MemoryLog):
