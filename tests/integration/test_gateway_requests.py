@@ -32,6 +32,12 @@ def fields(body: dict[str, Any]) -> set[str]:
     return {error["field"] for error in body["errors"]}
 
 
+def settled(execution: dict[str, Any]) -> dict[str, Any]:
+    """An execution without the estimate of its wait, which is another one from moment to moment."""
+    queue = {key: value for key, value in execution["queue"].items() if key != "estimated_wait_seconds"}
+    return {**execution, "queue": queue}
+
+
 async def started(client: httpx.AsyncClient, **body: Any) -> dict[str, Any]:
     answer = await client.post("/v1/executions", json={**GOOD, **body})
     assert answer.status_code == 202, answer.text
@@ -50,7 +56,7 @@ class TestStarting:
         assert execution["kind"] == "included"
         assert execution["input"] == {"topic": "Tea"}
         assert [node["id"] for node in execution["nodes"]] == ["outline", "parts", "text"]
-        assert (await ada.get(answer.headers["location"])).json() == execution
+        assert settled((await ada.get(answer.headers["location"])).json()) == settled(execution)
 
     async def test_all_that_is_needed_to_run_it_is_in_the_log(
         self, ada: httpx.AsyncClient, gateway: Gateway
@@ -65,7 +71,7 @@ class TestStarting:
 
     async def test_a_large_input_goes_to_the_artifacts_and_comes_back(self, ada: httpx.AsyncClient) -> None:
         execution = await started(ada, input={"topic": "🍵" * 150_000})
-        assert (await ada.get(f"/v1/executions/{execution['id']}")).json() == execution
+        assert settled((await ada.get(f"/v1/executions/{execution['id']}")).json()) == settled(execution)
 
     async def test_limits_are_taken_and_capped(self, ada: httpx.AsyncClient) -> None:
         execution = await started(ada, limits={"seconds": 60, "tokens": 10**12})
