@@ -30,7 +30,7 @@ from shared.events import (
     encode,
 )
 from shared.ids import new_id
-from shared.jetstream import FULL, NOT_FOUND, api, direct_get
+from shared.jetstream import FULL, NOT_FOUND, api, direct_get, direct_request
 from shared.messages import (
     GUARD,
     GUARD_SUBJECT,
@@ -79,6 +79,14 @@ class Outline:
         if self.over or "stop_requested" in self.last:
             return False
         return self.last.get("started", 0) > self.last.get("released", 0)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Tip:
+    """The type of an execution's newest event, and its sequence."""
+
+    kind: str
+    seq: int
 
 
 class Log(Protocol):
@@ -182,6 +190,19 @@ class ExecutionLog:
                 return None
             raise Unavailable(f"reading the log failed: {answer['error'].get('description')}")
         return from_stored(answer["message"])
+
+    async def tip(self, execution_id: str) -> Tip | None:
+        """What the newest event is, without reading it, in one request. A follower may answer, and lag: only for a
+        guarded append to build on.
+
+        None when there is nothing. Raises: Unavailable.
+        """
+        request = {"last_by_subj": subjects.aggregate(execution_id)}
+        answer = await direct_request(self._nc, subjects.EXECUTIONS, request)
+        if answer is None:
+            return None
+        headers = answer.headers or {}
+        return Tip(kind=headers[SUBJECT].split(".")[2], seq=int(headers[SEQUENCE]))
 
     async def load(self, execution_id: str, after: int = 0) -> Sequence[Recorded]:
         newest = await self.last(execution_id)

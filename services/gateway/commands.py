@@ -36,6 +36,8 @@ STOP_STORED = (
     "written by another release."
 )
 QUICK_TRIES = 5
+_RUNNING = frozenset({"started", "node_started", "node_completed"})
+"""After these somebody owns it and nobody has asked for a stop: a stop allows none of them."""
 ANNOUNCED_SECONDS = 0.05
 
 Answer = tuple[int, dict[str, Any]]
@@ -225,15 +227,30 @@ async def _ask_at_once(parts: Parts, principal: Principal, execution_id: str, wa
     False when that is not all there is to do. Raises: LogFull; Unavailable.
     """
     for _ in range(QUICK_TRIES):
-        outline = await parts.log.outline(execution_id) if is_id(execution_id) else None
-        if outline is None or not outline.runs or outline.user_id != principal.user_id:
+        after = await _place_of_stop(parts, principal, execution_id)
+        if after is None:
             return False
         event = ev.StopRequested(by=wanted.by, reason=wanted.reason)
         with contextlib.suppress(Conflict):
-            await parts.log.append(execution_id, event, outline.last_seq, headers=telemetry.inject({}))
+            await parts.log.append(execution_id, event, after, headers=telemetry.inject({}))
             reach(Point.GATEWAY_STOP_STORED)
             return True
     return False
+
+
+async def _place_of_stop(parts: Parts, principal: Principal, execution_id: str) -> int | None:
+    """The sequence after which a stop may be asked for without another look; None when there is more to decide.
+
+    What is known to run needs one short request. Raises: Unavailable.
+    """
+    if parts.lanes.runs_of(principal.user_id, execution_id):
+        tip = await parts.log.tip(execution_id)
+        if tip is not None and tip.kind in _RUNNING:
+            return tip.seq
+    outline = await parts.log.outline(execution_id) if is_id(execution_id) else None
+    if outline is None or not outline.runs or outline.user_id != principal.user_id:
+        return None
+    return outline.last_seq
 
 
 async def _was_asked(parts: Parts, principal: Principal, execution_id: str) -> bool:

@@ -72,6 +72,11 @@ class Outstanding:
         """Whether it is open, or was heard to have ended."""
         return execution_id in self._open or self._early.get(execution_id) == GONE
 
+    def runs_of(self, user_id: str, execution_id: str) -> bool:
+        """Whether it is heard to run and is this user's."""
+        item = self._open.get(execution_id)
+        return item is not None and item.runs and item.user_id == user_id
+
     def reserve(self, execution_id: str, user_id: str, now: float) -> str:
         """The lane for a new request, which counts from here on."""
         user = self._users.get(user_id)
