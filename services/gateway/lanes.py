@@ -64,9 +64,9 @@ class Lanes:
         """The append of the request failed. Nothing is forgotten when its copy was heard: it was stored."""
         self._outstanding.withdraw(execution_id, time.monotonic())
 
-    def runs_of(self, user_id: str, execution_id: str) -> bool:
-        """Whether it is heard to run and is this user's. False also when nothing is known."""
-        return self._outstanding.runs_of(user_id, execution_id)
+    def runs(self, execution_id: str, user_id: str | None) -> bool:
+        """Whether it was heard to run, and is this user's if one is given. False also when nothing is known."""
+        return self._outstanding.runs(execution_id, user_id)
 
     def place(self, execution_id: str) -> Place | None:
         """Where a queued execution stands; None when it is not known."""

@@ -155,7 +155,7 @@ async def test_who_has_just_begun_relies_on_whom_it_watches(
         server.start()
         await topology_again(client, server)
         await until(lambda: old.unbroken_since() is not None)
-        assert await others.unbroken() is None
+        assert (await others.unbroken() or 0) < 0.5  # its run has begun anew
 
 
 async def test_a_blocked_event_loop_breaks_the_run_and_is_measured(client: nats.Connection) -> None:
