@@ -103,6 +103,10 @@ class Heartbeat:
             return None
         return self._since
 
+    def _unbroken_seconds(self) -> float | None:
+        since = self.unbroken_since()
+        return None if since is None else round(time.monotonic() - since, 1)
+
     def current(self) -> dict[str, Any]:
         """The entry as it would be put now."""
         with self._process.oneshot():
@@ -110,6 +114,7 @@ class Heartbeat:
         return {
             **self._fixed,
             "uptime_seconds": round(time.monotonic() - self._started, 1),
+            "unbroken_seconds": self._unbroken_seconds(),
             "state": "ready",
             "memory_bytes": memory,
             "cpu_percent": cpu,

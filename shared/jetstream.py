@@ -37,6 +37,24 @@ async def api(
     return parsed
 
 
+async def direct_request(nc: Client, stream: str, request: Mapping[str, Any]) -> Msg | None:
+    """One message of a direct get; None when there is none. A follower may answer, and lag.
+
+    Raises: Unavailable.
+    """
+    subject = f"$JS.API.DIRECT.GET.{stream}"
+    try:
+        answer = await nc.request(subject, json.dumps(request).encode(), timeout=ANSWER_SECONDS)
+    except _SILENT as error:
+        raise Unavailable(f"reading {stream} was not answered") from error
+    status = (answer.headers or {}).get("Status")
+    if status == "404":
+        return None
+    if status is not None:
+        raise Unavailable(f"reading {stream} was answered {status}")
+    return answer
+
+
 async def direct_get(nc: Client, stream: str, request: Mapping[str, Any]) -> AsyncIterator[Msg]:
     """Messages of a batched direct get, up to the server's end mark. A follower may answer, and lag.
 

@@ -30,7 +30,7 @@ from shared.events import (
     encode,
 )
 from shared.ids import new_id
-from shared.jetstream import FULL, NOT_FOUND, api, direct_get
+from shared.jetstream import FULL, NOT_FOUND, api, direct_get, direct_request
 from shared.messages import (
     GUARD,
     GUARD_SUBJECT,
@@ -81,6 +81,14 @@ class Outline:
         return self.last.get("started", 0) > self.last.get("released", 0)
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Tip:
+    """The type of an execution's newest event, and its sequence."""
+
+    kind: str
+    seq: int
+
+
 class Log(Protocol):
     """What services need of the log. The same contract suite runs against every implementation."""
 
@@ -106,6 +114,10 @@ class Log(Protocol):
         ...
 
 
+class _Refused(Exception):
+    pass
+
+
 class ExecutionLog:
     """The log in JetStream."""
 
@@ -120,7 +132,11 @@ class ExecutionLog:
         *,
         headers: Headers | None = None,
         message_id: str | None = None,
+        whose_first: bool = True,
     ) -> int:
+        """As in `Log`. Without `whose_first` a refusal is a conflict without a look at the log, although it may be the
+        answer to a repetition of what was stored: for what does no harm when it is stored all the same.
+        """
         guarded = {
             **(headers or {}),
             GUARD: str(after),
@@ -129,11 +145,16 @@ class ExecutionLog:
         }
         if isinstance(event, ExecutionPruned):
             guarded[TTL] = f"{int(event.keep_seconds)}s"
-        return await self._store(execution_id, _subject(execution_id, event), encode(event), guarded, after)
+        try:
+            return await self._store(_subject(execution_id, event), encode(event), guarded)
+        except _Refused:
+            metrics.APPEND_CONFLICTS.inc()
+            if not whose_first:
+                raise Conflict(execution_id, after) from None
+        return await self._who_won(execution_id, after, guarded[MESSAGE_ID])
 
-    async def _store(
-        self, execution_id: str, subject: str, data: bytes, headers: dict[str, str], after: int
-    ) -> int:
+    async def _store(self, subject: str, data: bytes, headers: dict[str, str]) -> int:
+        """Raises: _Refused, when the guard does not fit, or this message was stored before."""
         size = len(data) + sum(len(key) + len(value) + 4 for key, value in headers.items()) + 16
         if size > MAX_EVENT_BYTES:
             raise Permanent(f"an event of {size:,} bytes is over the {MAX_EVENT_BYTES:,} that the log takes")
@@ -146,14 +167,15 @@ class ExecutionLog:
                 metrics.APPEND_SECONDS.observe(asyncio.get_running_loop().time() - began)
                 return int(answer["seq"])
             if code in _REFUSED or answer.get("duplicate"):
-                metrics.APPEND_CONFLICTS.inc()
-                return await self._who_won(execution_id, after, headers[MESSAGE_ID])
+                raise _Refused
             if code in FULL:
                 raise LogFull("the log is at its size cap; nothing was stored")
             if code == _TOO_LARGE:
                 raise Permanent(f"the log refuses an event of {size:,} bytes")
             if asyncio.get_running_loop().time() >= deadline:
-                raise Unavailable(f"append to {execution_id} was not acknowledged: {answer}")
+                raise Unavailable(
+                    f"append to {subjects.execution_of(subject)} was not acknowledged: {answer}"
+                )
             await asyncio.sleep(0.002 if code == _IN_FLIGHT else 0.1)
 
     async def _try(self, subject: str, data: bytes, headers: dict[str, str]) -> dict[str, Any]:
@@ -182,6 +204,19 @@ class ExecutionLog:
                 return None
             raise Unavailable(f"reading the log failed: {answer['error'].get('description')}")
         return from_stored(answer["message"])
+
+    async def tip(self, execution_id: str) -> Tip | None:
+        """What the newest event is, without reading it, in one request. A follower may answer, and lag: only for a
+        guarded append to build on.
+
+        None when there is nothing. Raises: Unavailable.
+        """
+        request = {"last_by_subj": subjects.aggregate(execution_id)}
+        answer = await direct_request(self._nc, subjects.EXECUTIONS, request)
+        if answer is None:
+            return None
+        headers = answer.headers or {}
+        return Tip(kind=headers[SUBJECT].split(".")[2], seq=int(headers[SEQUENCE]))
 
     async def load(self, execution_id: str, after: int = 0) -> Sequence[Recorded]:
         newest = await self.last(execution_id)

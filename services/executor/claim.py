@@ -34,9 +34,9 @@ class Decision(StrEnum):
 class Evidence:
     """What the judge knows about the owner.
 
-    `heartbeats_unbroken` is for how many seconds the judge's own heartbeats were accepted without a gap: only then
-    is the owner's missing entry its own fault and not that of an outage. `owner_since` is when the owner's entry was
-    put; None when there is none.
+    `heartbeats_unbroken` is for how many seconds heartbeats, the judge's own or another's that it has watched, were
+    accepted without a gap: only then is the owner's missing entry its own fault and not that of an outage.
+    `owner_since` is when the owner's entry was put; None when there is none.
     """
 
     heartbeats_unbroken: float | None
@@ -71,6 +71,11 @@ def decide(
     return Decision.CLAIM if state.owner is None else Decision.TAKE_OVER
 
 
+def enough(ttl: float) -> float:
+    """For how many seconds heartbeats must have been accepted: by then whoever lives has been heard again."""
+    return ttl + 2
+
+
 def losses(state: ExecutionState) -> int:
     """How many executors were lost over it, when its present owner is gone."""
     return state.losses + (state.owner is not None)
@@ -79,7 +84,7 @@ def losses(state: ExecutionState) -> int:
 def _owner_gone(state: ExecutionState, instance: str, evidence: Evidence | None, ttl: float) -> bool:
     if state.owner == instance:
         return True  # a claim of ours that we dropped: nobody else can be running it
-    if evidence is None or evidence.heartbeats_unbroken is None or evidence.heartbeats_unbroken < ttl + 2:
+    if evidence is None or evidence.heartbeats_unbroken is None or evidence.heartbeats_unbroken < enough(ttl):
         return False
     if evidence.owner_since is None:
         return True

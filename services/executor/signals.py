@@ -9,6 +9,11 @@ from shared.messages import from_copy
 HEARD = ("stop_requested", "stopped", "failed")
 
 
+async def _whole(message: NatsMessage) -> NatsMessage:
+    """Headers say what is needed of most; few are decoded."""
+    return message
+
+
 def subscribe(broker: NatsBroker, worker: Worker) -> None:
     """Adds the subscriptions; they begin with the broker."""
 
@@ -20,6 +25,7 @@ def subscribe(broker: NatsBroker, worker: Worker) -> None:
     for kind in HEARD:
         broker.subscriber(
             subjects.committed("*", kind),
+            decoder=_whole,
             title=f"executor:{kind}",
             description="A stored event of any execution; acted on by the executor that runs it.",
         )(heard)

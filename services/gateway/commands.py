@@ -36,6 +36,8 @@ STOP_STORED = (
     "written by another release."
 )
 QUICK_TRIES = 5
+_RUNNING = frozenset({"started", "node_started", "node_completed"})
+"""After these somebody owns it and nobody has asked for a stop: a stop allows none of them."""
 ANNOUNCED_SECONDS = 0.05
 
 Answer = tuple[int, dict[str, Any]]
@@ -190,7 +192,7 @@ async def stop(parts: Parts, principal: Principal, execution_id: str, wanted: St
     Unavailable; UnknownEvent.
     """
     async with _in_time(execution_id):
-        asked = not wanted.force and await _ask_at_once(parts, principal, execution_id, wanted)
+        asked = not wanted.force and await _ask_at_once(parts, principal.user_id, execution_id, wanted)
         try:
             _, state = await load_own(parts, principal, execution_id)
             return (202, await present(parts, state)) if asked else await _settle(parts, state, wanted)
@@ -203,6 +205,7 @@ async def stop(parts: Parts, principal: Principal, execution_id: str, wanted: St
 async def force(parts: Parts, execution_id: str, wanted: Stop) -> Answer:
     """Ends anybody's execution. Raises: Problem 404; LogFull; Unavailable."""
     async with _in_time(execution_id):
+        await _ask_at_once(parts, None, execution_id, wanted)
         state = fold(await parts.log.load(execution_id)) if is_id(execution_id) else None
         if state is None:
             raise not_found()
@@ -219,21 +222,38 @@ async def _in_time(execution_id: str) -> AsyncIterator[None]:
         raise Unavailable(f"the stop of {execution_id} was not settled in {STOP_SECONDS:g} s") from error
 
 
-async def _ask_at_once(parts: Parts, principal: Principal, execution_id: str, wanted: Stop) -> bool:
+async def _ask_at_once(parts: Parts, user_id: str | None, execution_id: str, wanted: Stop) -> bool:
     """Asks the one who runs it before the history is read, which may be long, or written by another release.
 
-    False when that is not all there is to do. Raises: LogFull; Unavailable.
+    `user_id` None: whosever it is. False when that is not all there is to do. Raises: LogFull; Unavailable.
     """
     for _ in range(QUICK_TRIES):
-        outline = await parts.log.outline(execution_id) if is_id(execution_id) else None
-        if outline is None or not outline.runs or outline.user_id != principal.user_id:
+        after = await _place_of_stop(parts, user_id, execution_id)
+        if after is None:
             return False
-        event = ev.StopRequested(by=wanted.by, reason=wanted.reason)
+        event = ev.StopRequested(by=wanted.by, reason=wanted.reason, force=wanted.force)
         with contextlib.suppress(Conflict):
-            await parts.log.append(execution_id, event, outline.last_seq, headers=telemetry.inject({}))
+            await parts.log.append(
+                execution_id, event, after, headers=telemetry.inject({}), whose_first=False
+            )
             reach(Point.GATEWAY_STOP_STORED)
             return True
     return False
+
+
+async def _place_of_stop(parts: Parts, user_id: str | None, execution_id: str) -> int | None:
+    """The sequence after which a stop may be asked for without another look; None when there is more to decide.
+
+    What is known to run needs one short request. Raises: Unavailable.
+    """
+    if parts.lanes.runs(execution_id, user_id):
+        tip = await parts.log.tip(execution_id)
+        if tip is not None and tip.kind in _RUNNING:
+            return tip.seq
+    outline = await parts.log.outline(execution_id) if is_id(execution_id) else None
+    if outline is None or not outline.runs or user_id not in (None, outline.user_id):
+        return None
+    return outline.last_seq
 
 
 async def _was_asked(parts: Parts, principal: Principal, execution_id: str) -> bool:

@@ -64,6 +64,10 @@ class Lanes:
         """The append of the request failed. Nothing is forgotten when its copy was heard: it was stored."""
         self._outstanding.withdraw(execution_id, time.monotonic())
 
+    def runs(self, execution_id: str, user_id: str | None) -> bool:
+        """Whether it was heard to run, and is this user's if one is given. False also when nothing is known."""
+        return self._outstanding.runs(execution_id, user_id)
+
     def place(self, execution_id: str) -> Place | None:
         """Where a queued execution stands; None when it is not known."""
         return self._outstanding.place(execution_id, time.monotonic())

@@ -72,6 +72,11 @@ class Outstanding:
         """Whether it is open, or was heard to have ended."""
         return execution_id in self._open or self._early.get(execution_id) == GONE
 
+    def runs(self, execution_id: str, user_id: str | None) -> bool:
+        """Whether it was heard to run, and is this user's if one is given."""
+        item = self._open.get(execution_id)
+        return item is not None and item.runs and user_id in (None, item.user_id)
+
     def reserve(self, execution_id: str, user_id: str, now: float) -> str:
         """The lane for a new request, which counts from here on."""
         user = self._users.get(user_id)

@@ -24,6 +24,8 @@ from tests.support.gateway import Person
 from tests.support.stack import Stack, up
 
 EXECUTORS = 3
+SLOTS = 100
+"""Of each executor."""
 QUEUED = 10_000
 CONNECTIONS = 48
 OTHERS = 200
@@ -134,6 +136,7 @@ async def measure(stack: Stack, report: Report) -> None:
     await round_of(stack, others[:20], 0.5)  # what is imported at its first use is not what is measured
     quiet = await round_of(stack, others, OTHERS / PER_SECOND)
     tell(report, "alone, 20 a second", quiet, inside)
+    tell(report, "alone, all at once", await round_of(stack, others, 0.0), inside)
     began = time.perf_counter()
     many = [request(stack, hog, LONG, QUEUED // CONNECTIONS) for _ in range(CONNECTIONS)]
     keys = [key for some in await asyncio.gather(*many) for key in some]
@@ -143,7 +146,7 @@ async def measure(stack: Stack, report: Report) -> None:
         stack.standin_url, ""
     ) as provider:  # it takes a while to make up so many long texts
         await provider.get(f"/admin/wait?timeout=60&streaming={slots}")
-    report.plain("slots that he gets", f"{slots} of {EXECUTORS * 50}")
+    report.plain("slots that he gets", f"{slots} of {EXECUTORS * SLOTS}")
     tell(
         report,
         "beside the hog, 20 a second",
@@ -163,7 +166,9 @@ async def rows_done(stack: Stack) -> None:
 def run(report: Report) -> None:
     with tempfile.TemporaryDirectory() as folder:
         home = Path(folder) / "home"
-        stack = up(home, "--executors", str(EXECUTORS), LEKHIKA_STANDIN_CHUNK_MS="10")
+        stack = up(
+            home, "--executors", str(EXECUTORS), LEKHIKA_STANDIN_CHUNK_MS="10", LEKHIKA_SLOTS=str(SLOTS)
+        )
         try:
             asyncio.run(measure(stack, report))
         finally:

@@ -1,4 +1,6 @@
-"""A thousand stops at every moment of a run, on two executors that are busy: `python -m tests.bench.stops [COUNT]`.
+"""A thousand stops at every moment of a run, on two executors: `python -m tests.bench.stops [COUNT] [PER_SECOND]`.
+
+They come at random, so many a second on average, whatever becomes of those before: people do not wait for each other.
 
 Measured from the stop's POST leaving the client to the provider seeing the socket closed; where no call is open, to the
 end in the log. Afterwards every history is read: one end each, nothing begun after it.
@@ -34,9 +36,10 @@ from tests.bench.harness import MODEL, lean, put, run
 from tests.support.stack import Stack
 
 STOPS = 1_000
-WIDTH = 30
-"""Executions that run at the same time."""
-LONG = "chunk_ms=150 chunks=60"
+PER_SECOND = 3.0
+"""At which two cores, shared by all there is, are about half busy. With more the figure becomes that of a queue."""
+WARM_UP = 60
+LONG = "chunk_ms=150 chunks=80"
 SHORT = "first_ms=20 chunks=1 words=3"
 END_SECONDS = 30.0
 CALL, LOOP, CHAIN = "stops-call", "stops-loop", "stops-chain"
@@ -74,12 +77,12 @@ async def _at_once(heard: Heard, key: str) -> None:
 async def _text(heard: Heard, key: str) -> None:
     """In the middle of a stream, somewhen in its first seconds."""
     await heard.fact(key, "text")
-    await asyncio.sleep(4 * random.random())
+    await asyncio.sleep(8 * random.random())
 
 
 async def _before_text(heard: Heard, key: str) -> None:
     await heard.fact(key, "node_started")
-    await asyncio.sleep(0.02 + 4 * random.random())
+    await asyncio.sleep(0.02 + 8 * random.random())
 
 
 async def _in_loop(heard: Heard, key: str) -> None:
@@ -151,7 +154,7 @@ async def engines(stack: Stack) -> None:
 
 
 class Stopper:
-    """Starts executions and stops them, `WIDTH` at a time."""
+    """Starts executions and stops them."""
 
     def __init__(self, stack: Stack, heard: Heard) -> None:
         self._stack = stack
@@ -177,14 +180,13 @@ class Stopper:
                 await client.post(f"/v1/executions/{execution}/stop")
         await self._heard.fact(execution, "ended")
 
-    async def many(self, count: int) -> None:
-        todo = iter((list(TIMINGS) * (count // len(TIMINGS) + 1))[:count])
-
-        async def work() -> None:
-            for name in todo:
-                await self._one(name)
-
-        await asyncio.gather(*(work() for _ in range(WIDTH)))
+    async def many(self, count: int, per_second: float) -> None:
+        names = (list(TIMINGS) * (count // len(TIMINGS) + 1))[:count]
+        random.shuffle(names)
+        async with asyncio.TaskGroup() as group:
+            for name in names:
+                group.create_task(self._one(name))
+                await asyncio.sleep(random.expovariate(per_second))
 
     async def queued(self, count: int) -> None:
         """While the executors hang: what is stopped was queued, or delivered to one of them and not yet claimed."""
@@ -293,16 +295,15 @@ async def hearing(nc: Client) -> Any:
     yield heard
 
 
-async def measure(stack: Stack, report: Report, count: int = STOPS) -> None:
+async def measure(stack: Stack, report: Report, count: int = STOPS, per_second: float = PER_SECOND) -> None:
     await engines(stack)
     nc = await nats.connect(stack.nats_url)
     try:
         async with hearing(nc) as heard:
-            await Stopper(stack, heard).many(
-                2 * WIDTH
-            )  # what is compiled at its first use is not what is measured
+            # what is compiled at its first use is not what is measured
+            await Stopper(stack, heard).many(WARM_UP, 2 * per_second)
             stopper, before = Stopper(stack, heard), waits(stack)
-            await stopper.many(count - count // 10)
+            await stopper.many(count - count // 10, per_second)
             show_waits(report, before, waits(stack))
             await stopper.queued(count // 10)
             found = await judge(nc, stack, stopper.asked)
@@ -327,4 +328,9 @@ def show(report: Report, found: Found, count: int, bare: list[float]) -> None:
 
 
 if __name__ == "__main__":
-    run(functools.partial(measure, count=int(sys.argv[1]) if sys.argv[1:] else STOPS))
+    given = (
+        dict(zip(("count", "per_second"), (int(sys.argv[1]), *map(float, sys.argv[2:])), strict=False))
+        if sys.argv[1:]
+        else {}
+    )
+    run(functools.partial(measure, **given))

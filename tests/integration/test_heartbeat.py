@@ -12,6 +12,7 @@ import pytest
 import pytest_asyncio
 
 from deploy.local.nats_server import NatsServer
+from services.executor.evidence import LOOK_SECONDS, Others
 from shared import nats, topology
 from shared.errors import Permanent, Unavailable
 from shared.heartbeat import Heartbeat, read_worker, read_workers
@@ -64,7 +65,7 @@ async def test_an_entry_says_what_a_worker_is(client: nats.Connection) -> None:
     assert worker["memory_bytes"] > 1_000_000
     assert set(worker) == {
         *("id", "service", "host", "pid", "version", "started_at", "uptime_seconds", "state"),
-        *("memory_bytes", "cpu_percent", "loop_delay_ms", "slots", "executions"),
+        *("unbroken_seconds", "memory_bytes", "cpu_percent", "loop_delay_ms", "slots", "executions"),
     }
     assert seen is not None
     assert seen.worker["id"] == worker["id"]
@@ -136,6 +137,26 @@ async def test_a_run_of_heartbeats_is_unbroken_until_the_server_goes_away(
 async def topology_again(client: nats.Connection, server: NatsServer) -> None:
     await until(lambda: client.is_connected)
     await topology.ensure(client, topology.TopologySettings.model_validate({"NATS_URL": server.url}))
+
+
+async def test_who_has_just_begun_relies_on_whom_it_watches(
+    client: nats.Connection, server: NatsServer
+) -> None:
+    """One look is not enough: what it finds may have been sent late."""
+    others = Others(client.jetstream())
+    async with beat(client) as old:
+        await until(lambda: (old.current()["unbroken_seconds"] or 0) > 0.5)
+        assert await others.unbroken() is None
+        await asyncio.sleep(LOOK_SECONDS)
+        assert (await others.unbroken() or 0) > 0.5
+
+        server.kill()
+        await until(lambda: old.unbroken_since() is None)
+        back_at = time.monotonic()
+        server.start()
+        await topology_again(client, server)
+        await asyncio.sleep(LOOK_SECONDS)
+        assert (await others.unbroken() or 0) <= time.monotonic() - back_at
 
 
 async def test_a_blocked_event_loop_breaks_the_run_and_is_measured(client: nats.Connection) -> None:
