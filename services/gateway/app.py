@@ -18,7 +18,7 @@ from starlette.staticfiles import StaticFiles
 from starlette.types import Receive, Scope, Send
 from uvicorn._types import ASGIApplication
 
-from services.gateway import engines, executions, me, problems, usage, workers
+from services.gateway import engines, executions, me, models, problems, usage, workers
 from services.gateway.auth import CHANGED_KEYS, Authenticator
 from services.gateway.body_limit import BodyLimit
 from services.gateway.catalogue import Catalogue
@@ -91,8 +91,9 @@ def create_app(parts: Parts) -> FastAPI:
     )
     app.state.parts = parts
     problems.install(app)
-    for module in (executions, engines, usage, me, workers):
+    for module in (executions, engines, models, usage, me, workers):
         app.include_router(module.router)
+    app.include_router(models.admin)
     health = _Raw(health_app(service=SERVICE, instance=parts.instance, ready=lambda: ready(parts)))
     app.router.routes.extend(Route(path, health, methods=["GET"], include_in_schema=False) for path in HEALTH)
     app.add_api_route("/", _page, include_in_schema=False)

@@ -1,4 +1,4 @@
-"""Engines and models in Postgres: what is read and written, as the role of whoever asks."""
+"""Engines in Postgres: what is read and written, as the role of whoever asks."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -10,7 +10,6 @@ from sqlalchemy.dialects.postgresql import JSON
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from shared.db import Role, transaction
-from shared.usage import Tier
 from shared.workflow import Engine
 
 
@@ -24,14 +23,6 @@ class EngineRow:
     shared: bool
     updated_at: datetime
     definition: dict[str, Any]
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ModelRow:
-    name: str
-    tier: Tier
-    retired_at: datetime | None
-    successor: str | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,7 +59,6 @@ RETURNING version, updated_at
 _FOUND = text("SELECT version, updated_at FROM engines WHERE owner_id = CAST(:owner_id AS uuid) AND id = :id")
 _DELETE = text("DELETE FROM engines WHERE owner_id = CAST(:user_id AS uuid) AND id = :id")
 _COUNT = text("SELECT count(*) FROM engines WHERE owner_id = CAST(:user_id AS uuid) AND id <> :id")
-_MODELS = text("SELECT name, tier, retired_at, successor FROM models")
 
 
 async def visible(db: AsyncEngine, user_id: str, engine_id: str | None = None) -> Sequence[EngineRow]:
@@ -76,16 +66,6 @@ async def visible(db: AsyncEngine, user_id: str, engine_id: str | None = None) -
     async with transaction(db, role=Role.USER, user_id=user_id) as connection:
         rows = await connection.execute(text(_VISIBLE), {"user_id": user_id, "id": engine_id})
         return [EngineRow(**row) for row in rows.mappings()]
-
-
-async def models(db: AsyncEngine) -> Sequence[ModelRow]:
-    """Raises: Unavailable."""
-    async with transaction(db, role=Role.USER) as connection:
-        rows = await connection.execute(_MODELS)
-        return [
-            ModelRow(name=row.name, tier=Tier(row.tier), retired_at=row.retired_at, successor=row.successor)
-            for row in rows
-        ]
 
 
 async def put(connection: AsyncConnection, owner_id: str, engine: Engine, *, shared: bool = False) -> Stored:
