@@ -67,6 +67,12 @@ def logs(service: str, instance: str) -> str:
     return f"logs.{service}.{instance}"
 
 
+PROVIDER_MODELS = "providers.models"
+"""Core NATS request without a body, answered by one executor: `shared.model_listing.ModelListing`."""
+EXECUTORS = "executors"
+"""The queue group in which one of the executors gets a request."""
+
+
 def lane_consumer(lane: str) -> str:
     """Durable consumer of a lane: `now`, or `later-<p>`."""
     return lane.replace(".", "-")

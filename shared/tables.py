@@ -9,6 +9,7 @@ from sqlalchemy import (
     Column,
     Computed,
     ForeignKey,
+    ForeignKeyConstraint,
     Identity,
     Integer,
     LargeBinary,
@@ -29,6 +30,9 @@ metadata = MetaData()
 
 _NOW = text("now()")
 _ZERO = text("0")
+_PROVIDER = (
+    "CASE WHEN strpos(name, '/'::text) > 0 THEN split_part(name, '/'::text, 1) ELSE 'gemini'::text END"
+)
 
 
 def _time(name: str, *, null: bool = False, now: bool = False) -> Column[object]:
@@ -117,16 +121,39 @@ engines = Table(
     _time("updated_at", now=True),
 )
 
+engine_versions = Table(
+    "engine_versions",
+    metadata,
+    Column("owner_id", UUID(as_uuid=False), primary_key=True),
+    Column("id", Text, primary_key=True),
+    Column("version", Integer, primary_key=True, autoincrement=False),
+    Column("definition", JSON, nullable=False),
+    _time("created_at", now=True),
+    Column("created_by", UUID(as_uuid=False), ForeignKey("users.id"), nullable=False),
+    ForeignKeyConstraint(("owner_id", "id"), ("engines.owner_id", "engines.id"), ondelete="CASCADE"),
+)
+
+engine_drafts = Table(
+    "engine_drafts",
+    metadata,
+    Column("owner_id", UUID(as_uuid=False), ForeignKey("users.id"), primary_key=True),
+    Column("id", Text, primary_key=True),
+    Column("definition", JSON, nullable=False),
+    _time("updated_at", now=True),
+)
+
 models = Table(
     "models",
     metadata,
     Column("name", Text, primary_key=True),
+    Column("provider", Text, Computed(_PROVIDER, persisted=True), nullable=False),
     _text("tier"),
     _json("capabilities", default=True),
     Column("input_limit", Integer),
     Column("output_limit", Integer),
     _time("retired_at", null=True),
     Column("successor", Text, ForeignKey("models.name")),
+    _time("unlisted_at", null=True),
 )
 
 model_prices = Table(

@@ -7,7 +7,16 @@ import sys
 
 import typer
 
-from deploy.local import commands_engines, commands_fleet, commands_runs, commands_stack, failures
+from deploy.local import (
+    commands_engine_files,
+    commands_engine_versions,
+    commands_engines,
+    commands_fleet,
+    commands_models,
+    commands_runs,
+    commands_stack,
+    failures,
+)
 from deploy.local.commands_runs import INTERRUPTED
 from deploy.local.program import program_name
 from shared.errors import LekhikaError
@@ -23,8 +32,15 @@ def build() -> typer.Typer:
     )
     commands_stack.register(app)
     commands_runs.register(app)
+    commands_engine_files.register(commands_engines.app)
+    commands_engine_versions.register(commands_engines.app)
     app.add_typer(commands_engines.app, name="engine")
     commands_fleet.register(app)
+    admin = typer.Typer(
+        no_args_is_help=True, help="For superadmins; the local stack's admin key is used there."
+    )
+    admin.add_typer(commands_models.app, name="models")
+    app.add_typer(admin, name="admin")
     return app
 
 

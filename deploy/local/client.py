@@ -96,8 +96,10 @@ class Client:
     def put(self, path: str, body: Any) -> Any:
         return self._send("PUT", path, json=body).json()
 
-    def delete(self, path: str) -> None:
-        self._send("DELETE", path)
+    def delete(self, path: str, **query: str | int | None) -> Any:
+        """None, when the answer has no body."""
+        answer = self._send("DELETE", path, params=_given(query))
+        return answer.json() if answer.content else None
 
     def _send(self, method: str, path: str, **options: Any) -> httpx.Response:
         try:

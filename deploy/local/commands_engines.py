@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
-import json
-import sys
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
-import yaml
 
 from deploy.local import render
-from deploy.local.definition_files import read_definition
+from deploy.local.definition_files import as_text, read_definition
 from deploy.local.options import HOME, AdminOption, HomeOption, JsonOption, open_client, print_json
 
 app = typer.Typer(no_args_is_help=True, help="Engines, from and to files.")
@@ -39,51 +36,21 @@ def list_(home: HomeOption = HOME, as_json: JsonOption = False, as_admin: AdminO
 
 @app.command()
 def show(
-    engine: IdArgument,
-    to: Annotated[
-        Path | None, typer.Option("--to", metavar="FILE", help="Write it to a file (.json or .yaml).")
-    ] = None,
-    home: HomeOption = HOME,
-    as_json: JsonOption = False,
-    as_admin: AdminOption = False,
+    engine: IdArgument, home: HomeOption = HOME, as_json: JsonOption = False, as_admin: AdminOption = False
 ) -> None:
-    """Print an engine as YAML, or write it to a file."""
+    """Print an engine as YAML, with what is known about it."""
     with open_client(home, as_admin=as_admin) as client:
         content = client.get(f"/v1/engines/{engine}")
-    as_text = json.dumps(content, indent=2, ensure_ascii=False) + "\n"
-    if not as_json and (to is None or to.suffix != ".json"):
-        as_text = yaml.safe_dump(content, sort_keys=False, allow_unicode=True, width=100)
-    if to is not None:
-        to.write_text(as_text, encoding="utf-8")
-    elif as_json:
-        print_json(content)
-    else:
-        print(as_text, end="")
-
-
-@app.command()
-def validate(
-    file: FileArgument, home: HomeOption = HOME, as_json: JsonOption = False, as_admin: AdminOption = False
-) -> None:
-    """Check a definition without storing it; says which fields are wrong, and exits with 1 then."""
-    with open_client(home, as_admin=as_admin) as client:
-        answer = client.post("/v1/engines/validate", read_definition(file))
-    if as_json:
-        print_json(answer)
-    elif answer["valid"]:
-        print(f"{file} is a valid engine.")
-    else:
-        print(f"{file} is not a valid engine:", file=sys.stderr)
-        for error in answer["errors"]:
-            print(f"  {error['field']}: {error['detail']}", file=sys.stderr)
-    if not answer["valid"]:
-        raise typer.Exit(1)
+    print_json(content) if as_json else print(as_text(content, ".yaml"), end="")
 
 
 @app.command()
 def put(
     file: FileArgument,
     engine: Annotated[str | None, typer.Option("--id", help="Instead of the id in the file.")] = None,
+    draft: Annotated[
+        bool, typer.Option("--draft", help="Keep it as a draft, complete or not; `publish` makes it run.")
+    ] = False,
     home: HomeOption = HOME,
     as_json: JsonOption = False,
     as_admin: AdminOption = False,
@@ -94,6 +61,10 @@ def put(
     if not engine:
         raise typer.BadParameter("The definition has no id; name one with --id.", param_hint="FILE")
     with open_client(home, as_admin=as_admin) as client:
+        if draft:
+            kept = client.put(f"/v1/engines/{engine}/draft", content | {"id": engine})
+            print_json(kept) if as_json else print(f"{engine}: kept as a draft")
+            return
         known = client.get("/v1/engines")["items"]
         stored = client.put(f"/v1/engines/{engine}", content | {"id": engine})
     before = next((item for item in known if item["id"] == engine), None)
@@ -116,7 +87,7 @@ def _what_became_of(before: Mapping[str, Any] | None, stored: Mapping[str, Any])
 def delete(
     engine: IdArgument, home: HomeOption = HOME, as_json: JsonOption = False, as_admin: AdminOption = False
 ) -> None:
-    """Delete an engine; executions that ran it keep its name."""
+    """Delete an engine with its versions and draft; executions that ran it keep what they ran."""
     with open_client(home, as_admin=as_admin) as client:
         client.delete(f"/v1/engines/{engine}")
     print_json({"deleted": engine}) if as_json else print(f"{engine} deleted")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -12,6 +13,10 @@ import yaml
 from shared.errors import Permanent
 
 _YAML = frozenset({".yaml", ".yml"})
+_STORED = frozenset({"version", "shared", "owner", "updated_at"})
+"""What the gateway's answer has beside the definition."""
+_HEAD = ("id", "name", "description", "inputs", "limits")
+"""What a person reads first."""
 
 
 class WrongFile(Permanent):
@@ -31,6 +36,20 @@ def read_definition(file: Path) -> dict[str, Any]:
     if not isinstance(content, dict):
         raise WrongFile(f"{file} does not hold a definition.")
     return content
+
+
+def definition_of(answer: Mapping[str, Any]) -> dict[str, Any]:
+    """What its author wrote, with what a person reads first at the top."""
+    names = [*(name for name in _HEAD if name in answer), *(name for name in answer if name not in _HEAD)]
+    return {name: answer[name] for name in names if name not in _STORED}
+
+
+def as_text(definition: Mapping[str, Any], suffix: str) -> str:
+    """JSON for `.json`, YAML for everything else; the order of keys is kept."""
+    if suffix.lower() == ".json":
+        return json.dumps(definition, indent=2, ensure_ascii=False) + "\n"
+    text: str = yaml.safe_dump(dict(definition), sort_keys=False, allow_unicode=True, width=100)
+    return text
 
 
 def parse(text: str, suffix: str) -> Any:

@@ -26,7 +26,10 @@ class PriceCache:
         if (
             self._prices is None
             or age > REFRESH_SECONDS
-            or (age > MISSING_SECONDS and not self._prices.models.issuperset(models))
+            or (
+                age > MISSING_SECONDS
+                and not self._prices.models.issuperset(map(self._prices.priced_as, models))
+            )
         ):
             self._prices = await self._store.prices()
             self._read_at = time.monotonic()

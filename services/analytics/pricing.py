@@ -1,5 +1,6 @@
 """What tokens cost. Pure, in exact decimals; a cost that can not be known is None, never zero."""
 
+import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime
@@ -10,6 +11,8 @@ from shared.usage import Certainty, ModelUsage, Tokens
 
 _MILLION = Decimal(1_000_000)
 STANDARD = "standard"
+_RELEASE = re.compile(r"-(\d{3}|\d{4}-\d{2}-\d{2})$")
+"""How providers name a release of a model: `gemini-3.8-flash-001`, `gpt-6-2026-10-01`."""
 
 
 class TokenKind(StrEnum):
@@ -54,6 +57,13 @@ class PriceList:
             listed.sort(key=lambda price: (price.threshold, price.valid_from), reverse=True)
         self.models = frozenset(model for model, _, _ in self._prices)
 
+    def priced_as(self, model: str) -> str:
+        """The name whose prices hold for a model that answered: its own if it has any, else that of the model which
+        it is a release of. A preview, or any other ending, is another model.
+        """
+        model = model.removeprefix("models/")
+        return model if model in self.models else _RELEASE.sub("", model)
+
     def find(
         self, model: str, kind: TokenKind, at: datetime, *, long_context: bool, service_tier: str = STANDARD
     ) -> Price | None:
@@ -67,9 +77,10 @@ class PriceList:
         """None when a price that is needed is not listed, or when nothing is known of what was used."""
         if usage.tokens.certainty is Certainty.UNKNOWN and not usage.tokens.total:
             return None
+        model = self.priced_as(usage.model)
         amount, version = Decimal(0), 0
         for kind, count in billed(usage.tokens):
-            price = self.find(usage.model, kind, at, long_context=usage.long_context)
+            price = self.find(model, kind, at, long_context=usage.long_context)
             if price is None:
                 return None
             amount += count * price.per_million / _MILLION

@@ -13,6 +13,7 @@ from nats.aio.msg import Msg
 from services.executor.apart import Apart
 from services.executor.evidence import Witness
 from services.executor.intake import Intake
+from services.executor.model_list import Lister, answer_lists
 from services.executor.models.gemini import Gemini, rehearse
 from services.executor.run import Parts
 from services.executor.server_clock import ServerClock
@@ -132,12 +133,14 @@ async def _awaited(loop: Awaitable[None]) -> None:
 
 
 @contextlib.asynccontextmanager
-async def _signals(settings: ExecutorSettings, worker: Worker, stop: Stop) -> AsyncIterator[None]:
+async def _signals(
+    settings: ExecutorSettings, worker: Worker, lister: Lister, stop: Stop
+) -> AsyncIterator[None]:
     options = broker_options(settings.nats_url, f"{SERVICE} {settings.instance}", stop.fail)
-    broker = NatsBroker(
-        **options, apply_types=False
-    )  # what resolves a handler's arguments costs 0.3 ms a message
+    # what resolves a handler's arguments costs 0.3 ms a message
+    broker = NatsBroker(**options, apply_types=False)
     subscribe(broker, worker)
+    answer_lists(broker, lister)
     await broker.start()
     try:
         yield
@@ -167,7 +170,7 @@ async def main(settings: ExecutorSettings, stop: Stop, maker: LineMaker) -> None
                 ready=executor.ready,
                 status=executor.heartbeat.current,
             ),
-            _signals(settings, executor.worker, stop),
+            _signals(settings, executor.worker, executor.gemini, stop),
             _tasks(
                 stop,
                 _every(settings.ack_wait_seconds / 5, executor.worker.extend),

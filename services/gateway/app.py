@@ -18,7 +18,7 @@ from starlette.staticfiles import StaticFiles
 from starlette.types import Receive, Scope, Send
 from uvicorn._types import ASGIApplication
 
-from services.gateway import engines, executions, me, problems, usage, workers
+from services.gateway import engine_lifecycle, engines, executions, me, models, problems, usage, workers
 from services.gateway.auth import CHANGED_KEYS, Authenticator
 from services.gateway.body_limit import BodyLimit
 from services.gateway.catalogue import Catalogue
@@ -91,8 +91,9 @@ def create_app(parts: Parts) -> FastAPI:
     )
     app.state.parts = parts
     problems.install(app)
-    for module in (executions, engines, usage, me, workers):
+    for module in (executions, engines, engine_lifecycle, models, usage, me, workers):
         app.include_router(module.router)
+    app.include_router(models.admin)
     health = _Raw(health_app(service=SERVICE, instance=parts.instance, ready=lambda: ready(parts)))
     app.router.routes.extend(Route(path, health, methods=["GET"], include_in_schema=False) for path in HEALTH)
     app.add_api_route("/", _page, include_in_schema=False)
@@ -102,8 +103,15 @@ def create_app(parts: Parts) -> FastAPI:
         CORSMiddleware,
         allow_origins=parts.settings.allowed_origins(),
         allow_methods=["GET", "POST", "PUT", "DELETE"],
-        allow_headers=["Authorization", "Content-Type", "Idempotency-Key", "Last-Event-ID", "traceparent"],
-        expose_headers=["Location", "Retry-After", "X-Lekhika-Partial"],
+        allow_headers=[
+            "Authorization",
+            "Content-Type",
+            "Idempotency-Key",
+            "If-Match",
+            "Last-Event-ID",
+            "traceparent",
+        ],
+        expose_headers=["ETag", "Location", "Retry-After", "X-Lekhika-Partial"],
     )
     app.add_middleware(Observe)
     app.add_middleware(SecurityHeaders)

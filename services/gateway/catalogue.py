@@ -15,8 +15,9 @@ from nats.errors import Error as NatsError
 from pydantic import ValidationError
 from sqlalchemy.ext.asyncio import AsyncEngine
 
-from services.gateway import engine_store
-from services.gateway.engine_store import EngineRow, ModelRow
+from services.gateway import engine_store, model_store
+from services.gateway.engine_store import EngineRow
+from services.gateway.model_store import ModelRow
 from services.gateway.problems import Problem
 from services.gateway.remembered import Ages, Remembered
 from shared.usage import Tier
@@ -25,7 +26,7 @@ from shared.workflow import ENGINE_ID_PATTERN, Engine
 CHANGED_ENGINES = "changed.engines"
 """Core NATS subject: the id of an engine that was changed, or nothing for all."""
 CHANGED_MODELS = "changed.models"
-"""Core NATS subject: for whoever changes the models. No route does yet."""
+"""Core NATS subject, without a body: models or their prices were changed."""
 AGES = Ages(fresh=30.0, soon=60.0, stale=3600.0)
 """What is remembered is asked for again, in case a broadcast was lost."""
 REMEMBERED = 5_000
@@ -51,11 +52,13 @@ class Models:
 
     def known(self, now: datetime) -> frozenset[str]:
         """Names that an engine may use."""
-        return frozenset(row.name for row in self.rows if not _retired(row, now))
+        return frozenset(row.name for row in self.rows if not row.retired(now))
 
     def successors(self, now: datetime) -> dict[str, str]:
-        """For each retired name the one to take instead, if there is one."""
-        return {row.name: row.successor for row in self.rows if row.successor and _retired(row, now)}
+        """For each retired name the one to take instead, if there is one that is not retired itself."""
+        after = {row.name: row.successor for row in self.rows if row.retired(now)}
+        found = {name: _last(after, name) for name in after}
+        return {name: successor for name, successor in found.items() if successor is not None}
 
     def tiers(self, names: Iterable[str]) -> dict[str, Tier]:
         """What is not known to be included is paid for."""
@@ -63,8 +66,14 @@ class Models:
         return {name: known.get(name, Tier.PAYG) for name in names}
 
 
-def _retired(row: ModelRow, now: datetime) -> bool:
-    return row.retired_at is not None and row.retired_at <= now
+def _last(after: Mapping[str, str | None], name: str) -> str | None:
+    """The end of the chain of successors that begins with `name`; None for a chain without a usable end."""
+    for _ in after:
+        successor = after[name]
+        if successor is None or successor not in after:
+            return successor
+        name = successor
+    return None
 
 
 def is_engine_id(text: str) -> bool:
@@ -117,7 +126,7 @@ class Catalogue:
         return await self._models.get(None) or Models()
 
     async def _find_models(self, _: None) -> Models:
-        return Models(tuple(await engine_store.models(self._db)))
+        return Models(tuple(await model_store.models(self._db)))
 
     async def tiers(self, names: Iterable[str]) -> Mapping[str, Tier]:
         """The tier of each of these models. Raises: Unavailable."""
@@ -131,17 +140,26 @@ class Catalogue:
     async def changed(self, engine_id: str) -> None:
         """To be called after the commit: forgets the engine here, and tells the other gateways."""
         self._forget(engine_id)
+        await self._broadcast(CHANGED_ENGINES, engine_id)
+
+    async def models_changed(self) -> None:
+        """To be called after the commit: forgets the models here, and tells the other gateways."""
+        self._forget_models()
+        await self._broadcast(CHANGED_MODELS, "")
+
+    async def _broadcast(self, subject: str, what: str) -> None:
         try:
-            await self._nc.publish(CHANGED_ENGINES, engine_id.encode())
+            await self._nc.publish(subject, what.encode())
         except NatsError as error:
-            _log.warning(
-                "change of an engine not broadcast: %s; others see it within %.0f s", error, AGES.soon
-            )
+            _log.warning("%s was not broadcast: %s; others see it within %.0f s", subject, error, AGES.soon)
 
     async def _hear_engines(self, msg: Msg) -> None:
         self._forget(msg.data.decode(errors="replace"))
 
     async def _hear_models(self, _: Msg) -> None:
+        self._forget_models()
+
+    def _forget_models(self) -> None:
         self._models.forget(lambda _, __: True)
 
     def _forget(self, engine_id: str) -> None:

@@ -1,4 +1,4 @@
-"""Engines and models in Postgres: what is read and written, as the role of whoever asks."""
+"""Engines in Postgres: what is read and written, as the role of whoever asks."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -9,8 +9,8 @@ from sqlalchemy import bindparam, text
 from sqlalchemy.dialects.postgresql import JSON
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
+from services.gateway import engine_history
 from shared.db import Role, transaction
-from shared.usage import Tier
 from shared.workflow import Engine
 
 
@@ -26,20 +26,13 @@ class EngineRow:
     definition: dict[str, Any]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ModelRow:
-    name: str
-    tier: Tier
-    retired_at: datetime | None
-    successor: str | None
-
-
 @dataclass(frozen=True, slots=True)
 class Stored:
     """What became of a definition that was put."""
 
     version: int
     created: bool
+    shared: bool
     updated_at: datetime
 
 
@@ -52,23 +45,36 @@ ORDER BY id, (owner_id = CAST(:user_id AS uuid)) DESC, owner_id
 """One's own engine hides a shared one of the same id."""
 
 _PUT = text("""
-INSERT INTO engines (owner_id, id, name, description, definition, shared)
-VALUES (CAST(:owner_id AS uuid), :id, :name, :description, :definition, :shared)
+INSERT INTO engines (owner_id, id, name, description, definition)
+VALUES (CAST(:owner_id AS uuid), :id, :name, :description, :definition)
 ON CONFLICT (owner_id, id) DO UPDATE SET
     name = excluded.name,
     description = excluded.description,
     definition = excluded.definition,
-    shared = excluded.shared,
     version = engines.version + 1,
     updated_at = now()
-WHERE engines.definition::text <> excluded.definition::text OR engines.shared <> excluded.shared
-RETURNING version, updated_at
+WHERE engines.definition::text <> excluded.definition::text
+RETURNING version, shared, updated_at
 """).bindparams(bindparam("definition", type_=JSON))
 
-_FOUND = text("SELECT version, updated_at FROM engines WHERE owner_id = CAST(:owner_id AS uuid) AND id = :id")
-_DELETE = text("DELETE FROM engines WHERE owner_id = CAST(:user_id AS uuid) AND id = :id")
-_COUNT = text("SELECT count(*) FROM engines WHERE owner_id = CAST(:user_id AS uuid) AND id <> :id")
-_MODELS = text("SELECT name, tier, retired_at, successor FROM models")
+_OWN = "FROM engines WHERE owner_id = CAST(:owner_id AS uuid) AND id = :id"
+_FOUND = text(f"SELECT version, shared, updated_at {_OWN}")
+_LOCKED = text(f"SELECT version {_OWN} FOR UPDATE")
+_DELETE = text(f"DELETE {_OWN}")
+_COUNT = text("""
+SELECT count(*) FROM (
+    SELECT id FROM engines WHERE owner_id = CAST(:owner_id AS uuid)
+    UNION SELECT id FROM engine_drafts WHERE owner_id = CAST(:owner_id AS uuid)
+) AS every WHERE id <> :id
+""")
+_ONE_AT_A_TIME = text("SELECT pg_advisory_xact_lock(hashtextextended('shared engine ' || :id, 0))")
+_BY_ANOTHER = text("""
+SELECT EXISTS (SELECT FROM engines WHERE id = :id AND shared AND owner_id <> CAST(:owner_id AS uuid))
+""")
+_SHARE = text("""
+UPDATE engines SET shared = :shared, updated_at = now()
+WHERE owner_id = CAST(:owner_id AS uuid) AND id = :id AND shared <> :shared
+""")
 
 
 async def visible(db: AsyncEngine, user_id: str, engine_id: str | None = None) -> Sequence[EngineRow]:
@@ -78,33 +84,38 @@ async def visible(db: AsyncEngine, user_id: str, engine_id: str | None = None) -
         return [EngineRow(**row) for row in rows.mappings()]
 
 
-async def models(db: AsyncEngine) -> Sequence[ModelRow]:
-    """Raises: Unavailable."""
-    async with transaction(db, role=Role.USER) as connection:
-        rows = await connection.execute(_MODELS)
-        return [
-            ModelRow(name=row.name, tier=Tier(row.tier), retired_at=row.retired_at, successor=row.successor)
-            for row in rows
-        ]
-
-
-async def put(connection: AsyncConnection, owner_id: str, engine: Engine, *, shared: bool = False) -> Stored:
-    """Creates or replaces. The version grows with every change, also of the order of keys; the same definition again
-    changes nothing: it is always written the same way.
+async def put(connection: AsyncConnection, owner_id: str, engine: Engine) -> Stored:
+    """Creates or replaces. The version grows with every change, also of the order of keys, and each version is kept;
+    the same definition again changes nothing: it is always written the same way. Who may see it stays as it is.
     """
-    values = {
-        "owner_id": owner_id,
-        "id": engine.id,
-        "name": engine.name,
-        "description": engine.description,
-        "definition": definition_json(engine),
-        "shared": shared,
-    }
-    row = (await connection.execute(_PUT, values)).one_or_none()
+    definition = definition_json(engine)
+    key = {"owner_id": owner_id, "id": engine.id}
+    values = {"name": engine.name, "description": engine.description, "definition": definition}
+    row = (await connection.execute(_PUT, {**key, **values})).one_or_none()
     if row is not None:
-        return Stored(row.version, created=row.version == 1, updated_at=row.updated_at)
-    found = (await connection.execute(_FOUND, {"owner_id": owner_id, "id": engine.id})).one()
-    return Stored(found.version, created=False, updated_at=found.updated_at)
+        await engine_history.add_version(connection, owner_id, engine.id, row.version, definition)
+        return Stored(row.version, created=row.version == 1, shared=row.shared, updated_at=row.updated_at)
+    found = (await connection.execute(_FOUND, key)).one()
+    return Stored(found.version, created=False, shared=found.shared, updated_at=found.updated_at)
+
+
+async def locked_version(connection: AsyncConnection, owner_id: str, engine_id: str) -> int | None:
+    """The version that stays the newest until the end of the transaction; None when there is no such engine."""
+    found = await connection.execute(_LOCKED, {"owner_id": owner_id, "id": engine_id})
+    version: int | None = found.scalar_one_or_none()
+    return version
+
+
+async def is_shared_by_another(connection: AsyncConnection, owner_id: str, engine_id: str) -> bool:
+    """Nobody else shares one of that id until the end of the transaction."""
+    await connection.execute(_ONE_AT_A_TIME, {"id": engine_id})
+    found = await connection.execute(_BY_ANOTHER, {"owner_id": owner_id, "id": engine_id})
+    return bool(found.scalar_one())
+
+
+async def share(connection: AsyncConnection, owner_id: str, engine_id: str, *, shared: bool) -> None:
+    """Whether everyone may see and run it. No new version: what is run is the same."""
+    await connection.execute(_SHARE, {"owner_id": owner_id, "id": engine_id, "shared": shared})
 
 
 def definition_json(engine: Engine) -> dict[str, Any]:
@@ -112,14 +123,12 @@ def definition_json(engine: Engine) -> dict[str, Any]:
     return engine.model_dump(mode="json", by_alias=True, exclude_unset=True)
 
 
-async def delete(db: AsyncEngine, user_id: str, engine_id: str) -> bool:
-    """Whether there was one of the user's own. Raises: Unavailable."""
-    async with transaction(db, role=Role.USER, user_id=user_id) as connection:
-        result = await connection.execute(_DELETE, {"user_id": user_id, "id": engine_id})
-        return result.rowcount > 0
+async def delete(connection: AsyncConnection, owner_id: str, engine_id: str) -> bool:
+    """Whether there was one of the user's own. Its versions go with it."""
+    return (await connection.execute(_DELETE, {"owner_id": owner_id, "id": engine_id})).rowcount > 0
 
 
-async def count_others(connection: AsyncConnection, user_id: str, engine_id: str) -> int:
-    """How many engines of other ids the user has."""
-    found = await connection.execute(_COUNT, {"user_id": user_id, "id": engine_id})
+async def count_others(connection: AsyncConnection, owner_id: str, engine_id: str) -> int:
+    """How many engines and drafts of other ids the user has."""
+    found = await connection.execute(_COUNT, {"owner_id": owner_id, "id": engine_id})
     return int(found.scalar_one())

@@ -75,7 +75,8 @@ async def seed(database_url: str, wanted: Seed) -> None:
             for user in wanted.users:
                 await _put_user(connection, user)
             for engine in samples():
-                await engine_store.put(connection, SYSTEM_USER_ID, engine, shared=True)
+                await engine_store.put(connection, SYSTEM_USER_ID, engine)
+                await engine_store.share(connection, SYSTEM_USER_ID, engine.id, shared=True)
     except IntegrityError as error:
         raise Permanent(f"a user clashes with one that is there: {str(error.orig).splitlines()[0]}") from None
     finally:

@@ -300,3 +300,42 @@ async def test_a_database_that_is_away_is_unavailable_and_sets_nothing_aside() -
     with pytest.raises(Unavailable):
         await Store(nowhere).count(batch)
     await nowhere.dispose()
+
+
+BEFORE, AFTER = datetime(2026, 12, 31, 23, 59, 59, 999_999, tzinfo=UTC), datetime(2027, 1, 1, tzinfo=UTC)
+
+
+@pytest.mark.parametrize(
+    ("answered", "time", "long_context", "cost"),
+    [
+        # a million each of input (a tenth of it cached), output and thoughts
+        ("gemini-3.8-flash", BEFORE, False, "8.1825"),
+        ("gemini-3.8-flash", AFTER, False, "16.365"),
+        ("gemini-3.8-flash-001", BEFORE, False, "8.1825"),
+        ("gemini-3.8-flash-001", AFTER, False, "16.365"),
+        ("gemini-3.5-flash-lite", AFTER, False, "5.273"),
+        ("gemini-2.5-pro", BEFORE, False, "21.1375"),
+        ("gemini-2.5-pro", BEFORE, True, "32.275"),
+        ("gemini-3.8-flash-preview", BEFORE, False, None),
+        ("gemini-1.5-flash", BEFORE, False, None),
+    ],
+)
+async def test_the_ledger_has_the_model_that_answered_at_the_price_of_its_day(
+    store: Store, server: PostgresServer, answered: str, time: datetime, long_context: bool, cost: str | None
+) -> None:
+    tokens = Tokens(input=1_000_000, cached=100_000, output=1_000_000, thoughts=1_000_000)
+    used = ModelUsage(model=answered, tier=Tier.INCLUDED, tokens=tokens, long_context=long_context)
+    summary = ev.Summary(
+        user_id=USERS[0],
+        engine=ev.EngineRef(id="a", name="One", version=1),
+        kind=Kind.INCLUDED,
+        attempt=1,
+        requested_at=time,
+        usage=(used,),
+    )
+    event = ev.ExecutionCompleted(summary=summary, output="x")
+    recorded = ev.Recorded(execution_id=new_id(), event=event, seq=1, time=time, after=1, message_id=new_id())
+    await store.count(arrive([recorded], await store.prices()))
+    (line,) = rows(server, "SELECT model, cost, total_tokens FROM usage_ledger WHERE line = 1")
+    assert (line["model"], line["total_tokens"]) == (answered, 3_000_000)
+    assert line["cost"] == (Decimal(cost) if cost else None)

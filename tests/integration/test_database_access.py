@@ -43,6 +43,8 @@ GRANTS = {
         "lekhika_user": "DELETE INSERT SELECT UPDATE",
         "lekhika_admin": "DELETE INSERT SELECT UPDATE",
     },
+    "engine_versions": {"lekhika_user": "INSERT SELECT", "lekhika_admin": "INSERT SELECT"},
+    "engine_drafts": {"lekhika_user": "DELETE INSERT SELECT UPDATE"},
     "models": {
         "lekhika_user": "SELECT",
         "lekhika_analytics": "SELECT",
@@ -77,7 +79,10 @@ GRANTS = {
         "lekhika_admin": "INSERT SELECT",
     },
 }
-LIMITED_ROWS = {"users", "api_keys", "engines", "executions", "usage_ledger", "user_analytics", "audit"}
+LIMITED_ROWS = {
+    "users", "api_keys", "engines", "engine_versions", "engine_drafts", "executions", "usage_ledger",
+    "user_analytics", "audit",
+}  # fmt: skip
 """Tables of which the role that serves users gets one person's rows."""
 WITHOUT_ROW_SECURITY = {"alembic_version"}
 MEMBERSHIPS = {
@@ -128,6 +133,12 @@ def _fill(connection: psycopg.Connection[Any]) -> None:
         )
         give("INSERT INTO engines (owner_id, id, name, definition) VALUES (%s, 'mine', 'Mine', '{}')", [user])
         give(
+            "INSERT INTO engine_versions (owner_id, id, version, definition, created_by)"
+            " VALUES (%s, 'mine', 1, '{}', %s)",
+            [user, user],
+        )
+        give("INSERT INTO engine_drafts (owner_id, id, definition) VALUES (%s, 'mine', '{}')", [user])
+        give(
             "INSERT INTO executions (id, user_id, engine_id, engine_name, engine_version, status, kind,"
             " created_at, last_seq) VALUES (%s, %s, 'e', 'E', 1, 'queued', 'none', now(), 1)",
             [user, user],
@@ -147,6 +158,10 @@ def _fill(connection: psycopg.Connection[Any]) -> None:
     connection.execute(
         "INSERT INTO engines (owner_id, id, name, definition, shared) VALUES (%s, 'sample', 'S', '{}', true)",
         [SYSTEM_USER_ID],
+    )
+    connection.execute(
+        "INSERT INTO engine_versions (owner_id, id, version, definition, created_by) VALUES (%s, 'sample', 1, '{}', %s)",
+        [SYSTEM_USER_ID, SYSTEM_USER_ID],
     )
 
 
@@ -242,6 +257,8 @@ def test_roles_can_do_no_more_than_they_are_granted(server: PostgresServer) -> N
         ("executions", "user_id"),
         ("usage_ledger", "user_id"),
         ("user_analytics", "user_id"),
+        ("engine_versions", "owner_id"),
+        ("engine_drafts", "owner_id"),
     ],
 )
 async def test_a_user_sees_no_row_of_another_without_any_where(
@@ -281,6 +298,8 @@ async def test_a_user_sees_his_engines_and_the_shared_ones(gateway: AsyncEngine)
         "UPDATE user_analytics SET calls = 0",
         "UPDATE users SET role = 'superadmin'",
         "DELETE FROM usage_ledger",
+        "UPDATE engine_versions SET definition = '{}'",
+        "DELETE FROM engine_versions",
     ],
 )
 async def test_the_role_that_serves_users_may_not(gateway: AsyncEngine, query: str) -> None:
@@ -297,8 +316,14 @@ ENGINE = {"id": "new", "name": "New", "definition": {}}
     [
         insert(tables.engines).values(owner_id=BOB, **ENGINE),
         insert(tables.engines).values(owner_id=ANN, shared=True, **ENGINE),
-        update(tables.engines).where(tables.engines.c.id == "mine").values(shared=True),
         update(tables.engines).where(tables.engines.c.id == "mine").values(owner_id=BOB),
+        insert(tables.engine_versions).values(
+            owner_id=BOB, id="mine", version=2, definition={}, created_by=ANN
+        ),
+        insert(tables.engine_versions).values(
+            owner_id=ANN, id="mine", version=2, definition={}, created_by=BOB
+        ),
+        insert(tables.engine_drafts).values(owner_id=BOB, id="new", definition={}),
         insert(tables.audit).values(id=new_id(), actor=BOB, action="stop", target="x"),
         insert(tables.api_keys).values(
             id=new_id(), user_id=BOB, prefix="lk_", digest=b"2" * 32, name="for Bob"
@@ -318,6 +343,8 @@ async def test_a_user_can_write_nothing_in_the_name_of_others_or_for_all(
     [
         update(tables.engines).where(tables.engines.c.owner_id != ANN).values(name="Taken"),
         tables.engines.delete().where(tables.engines.c.owner_id != ANN),
+        update(tables.engines).where(tables.engines.c.owner_id != ANN).values(shared=True),
+        update(tables.engine_drafts).where(tables.engine_drafts.c.owner_id != ANN).values(definition={}),
         update(tables.executions).where(tables.executions.c.user_id != ANN).values(kept=True),
         update(tables.api_keys).where(tables.api_keys.c.user_id != ANN).values(name="taken"),
     ],

@@ -21,9 +21,10 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 from deploy.local.nats_server import NatsServer
 from deploy.local.postgres import PostgresServer
 from deploy.migrations.__main__ import run
-from services.gateway import engines, problems
+from services.gateway import engine_lifecycle, engines, problems
 from services.gateway.auth import Authenticator
 from services.gateway.catalogue import Catalogue
+from services.gateway.engine_answers import STORED_FIELDS
 from shared.db import make_engine
 from shared.errors import Unavailable
 from shared.ids import new_id
@@ -108,6 +109,7 @@ async def gateway(seeded: PostgresServer, nats_url: str) -> AsyncIterator[Gatewa
     app = FastAPI()
     problems.install(app)
     app.include_router(engines.router)
+    app.include_router(engine_lifecycle.router)
     app.state.parts = SimpleNamespace(db=db, nc=nc, catalogue=catalogue, authenticator=Authenticator(db))
     transport = httpx.ASGITransport(app)
     async with catalogue, httpx.AsyncClient(transport=transport, base_url="http://gateway") as http:
@@ -231,8 +233,8 @@ async def test_what_was_got_can_be_put_again(gateway: Gateway):
     sample = (await gateway.call("GET", "/v1/engines/short-book")).json()
     own = await gateway.call("PUT", "/v1/engines/short-book", sample)
     assert (own.status_code, own.json()["owner"], own.json()["shared"]) == (201, ANN, False)
-    assert {k: v for k, v in own.json().items() if k not in engines.STORED_FIELDS} == {
-        k: v for k, v in sample.items() if k not in engines.STORED_FIELDS
+    assert {k: v for k, v in own.json().items() if k not in STORED_FIELDS} == {
+        k: v for k, v in sample.items() if k not in STORED_FIELDS
     }
 
 

@@ -7,6 +7,7 @@ from typing import Any
 from faststream.nats import NatsBroker
 from faststream.specification import AsyncAPI
 
+from services.executor.model_list import answer_lists
 from services.executor.signals import subscribe
 from shared import events as ev
 from shared import subjects
@@ -47,6 +48,7 @@ def document() -> dict[str, Any]:
         )
     broker.publisher("deltas.{execution_id}", schema=Delta, title="Delta", description=Delta.__doc__)
     subscribe(broker, _NothingRuns())  # type: ignore[arg-type]
+    answer_lists(broker, _NothingRuns())  # type: ignore[arg-type]
     for title, subject, text in (
         ("projection", subjects.ALL_EXECUTIONS, "Durable: the read model of executions follows the log."),
         ("analytics", "executions.*.{completed,stopped,failed}", "Durable: ends become ledger and rollups."),

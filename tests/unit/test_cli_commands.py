@@ -200,6 +200,34 @@ def test_validate_fails_for_a_definition_with_errors_and_lists_them(
     assert invoke("engine", "validate", str(file), *options).exit_code == 0
 
 
+@pytest.mark.parametrize("offline", [True, False])
+def test_validate_works_without_a_gateway_and_says_what_it_did_not_check(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, offline: bool
+) -> None:
+    monkeypatch.delenv("LEKHIKA_URL", raising=False)
+    options = [*(["--offline"] if offline else []), "--home", str(tmp_path / "no-stack")]
+    node = {"id": "text", "kind": "generate", "model": "never-heard-of", "prompt": "x"}
+    file = tmp_path / "engine.json"
+    file.write_text(json.dumps({"id": "a", "name": "A", "nodes": [node], "output": "text", "version": 3}))
+    good = invoke("engine", "validate", str(file), *options)
+    assert (good.exit_code, "models were not checked" in good.stderr) == (0, True)
+    file.write_text(json.dumps({"id": "a", "name": "A", "nodes": [node], "output": "txt"}))
+    bad = invoke("engine", "validate", str(file), "--json", *options)
+    verdict = json.loads(bad.stdout)
+    assert (bad.exit_code, verdict["valid"], verdict["models_checked"]) == (1, False, False)
+    assert verdict["errors"][0]["field"] == "output"
+
+
+def test_a_gateway_that_does_not_answer_is_no_hindrance_to_validating(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setenv("LEKHIKA_URL", "http://127.0.0.1:1")
+    monkeypatch.setenv("LEKHIKA_API_KEY", "lk_test")
+    file = tmp_path / "engine.json"
+    file.write_text("{}")
+    assert json.loads(invoke("engine", "validate", str(file), "--json").stdout)["models_checked"] is False
+
+
 def test_an_unknown_thing_is_a_refusal(asked: list[Any]) -> None:
     assert isinstance(invoke("show", "019b").exception, Refused)
 
@@ -257,7 +285,7 @@ def test_put_says_what_became_of_the_definition(
 
 
 def test_a_file_that_can_not_be_written_is_one_line(asked: list[Any]) -> None:
-    result = lekhika("engine", "show", "short-book", "--to", "/nonexistent/x.json")
+    result = lekhika("engine", "export", "short-book", "-o", "/nonexistent/x.json")
     assert (result.returncode, result.stderr) == (1, "/nonexistent/x.json: No such file or directory\n")
 
 

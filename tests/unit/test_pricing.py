@@ -98,3 +98,51 @@ def test_nothing_known_costs_an_unknown_amount_and_nothing_used_costs_nothing() 
 def test_billed_tokens_are_the_total_whatever_was_cached(cached: int) -> None:
     tokens = Tokens(input=10, cached=cached, output=3, thoughts=2, tool=1)
     assert sum(count for _, count in billed(tokens)) == tokens.total
+
+
+# As the first migration has them, of the two models whose names and prices change.
+LISTED = PriceList(
+    Price(
+        model=model, kind=kind, per_million=Decimal(amount), valid_from=since, version=1, threshold=threshold
+    )
+    for model, amount, since, threshold in (
+        ("gemini-3.8-flash", "3.75", OLD, 0),
+        ("gemini-3.8-flash", "7.50", NEW, 0),
+        ("gemini-2.5-pro", "10", OLD, 0),
+        ("gemini-2.5-pro", "15", OLD, 200_001),
+        ("gemini-3.1-pro-preview", "12", OLD, 0),
+        ("gemini-4-flash-002", "1", OLD, 0),
+        ("gemini-4-flash", "2", OLD, 0),
+        ("openai/gpt-6", "5", OLD, 0),
+    )
+    for kind in TokenKind
+)
+LAST_YEAR, NEW_YEAR = datetime(2026, 12, 31, 23, 59, 59, tzinfo=UTC), datetime(2027, 1, 1, tzinfo=UTC)
+
+
+@pytest.mark.parametrize(
+    ("answered", "at", "long_context", "per_million"),
+    [
+        ("gemini-3.8-flash", LAST_YEAR, False, "3.75"),
+        ("gemini-3.8-flash", NEW_YEAR, False, "7.50"),
+        ("gemini-3.8-flash-001", LAST_YEAR, False, "3.75"),
+        ("gemini-3.8-flash-001", NEW_YEAR, False, "7.50"),
+        ("models/gemini-3.8-flash", NEW_YEAR, False, "7.50"),
+        ("gemini-3.8-flash", NEW_YEAR, True, "7.50"),
+        ("gemini-2.5-pro-002", LAST_YEAR, False, "10"),
+        ("gemini-2.5-pro-002", LAST_YEAR, True, "15"),
+        ("gemini-4-flash-002", LAST_YEAR, False, "1"),
+        ("gemini-4-flash-001", LAST_YEAR, False, "2"),
+        ("gemini-3.1-pro-preview", LAST_YEAR, False, "12"),
+        ("openai/gpt-6-2026-10-01", LAST_YEAR, False, "5"),
+        ("gemini-3.8-flash-preview", LAST_YEAR, False, None),
+        ("gemini-3.8-flash-lite", LAST_YEAR, False, None),
+        ("gemini-3.8-flash-preview-09-2026", LAST_YEAR, False, None),
+        ("gemini-3.8-flash-0001", LAST_YEAR, False, None),
+    ],
+)
+def test_what_answered_is_priced_by_its_date_and_a_release_as_its_model(
+    answered: str, at: datetime, long_context: bool, per_million: str | None
+) -> None:
+    cost = LISTED.cost(usage(answered, output=1_000_000, long_context=long_context), at)
+    assert (cost.amount if cost else None) == (Decimal(per_million) if per_million else None)

@@ -13,6 +13,7 @@ from google import genai
 from google.genai import errors, types
 
 from services.executor.models.provider import Caller, ModelError, ModelRequest, Piece
+from shared.model_listing import ListedModel, ModelListing
 from shared.usage import Tokens
 
 API_VERSION = "v1beta"
@@ -59,6 +60,18 @@ class Gemini:
                 used=not isinstance(error, httpx2.ConnectError | httpx2.ConnectTimeout),
             ) from error
 
+    async def list_models(self) -> ModelListing:
+        """What the API offers to this key. Raises: ModelError."""
+        try:
+            found = [_listed(model) async for model in await self._client.aio.models.list()]
+            return ModelListing(providers=("gemini",), models=tuple(found))
+        except errors.APIError as error:
+            raise api_error(error, "list") from error
+        except (httpx2.TransportError, errors.UnknownApiResponseError, ValueError) as error:
+            raise ModelError(
+                "provider_unreachable", f"Gemini gave no list of its models ({type(error).__name__})."
+            ) from error
+
     async def aclose(self) -> None:
         await self._http.aclose()
 
@@ -101,6 +114,16 @@ def _hang_up(connection: socket.socket) -> None:
     """Sends the end of our side. The transport, which owns the descriptor, is left to close it."""
     with contextlib.suppress(OSError), socket.socket(fileno=os.dup(connection.fileno())) as same:
         same.shutdown(socket.SHUT_WR)
+
+
+def _listed(model: types.Model) -> ListedModel:
+    return ListedModel(
+        name=(model.name or "").removeprefix("models/"),
+        input_limit=model.input_token_limit,
+        output_limit=model.output_token_limit,
+        methods=tuple(model.supported_actions or ()),
+        thinking=bool(model.thinking),
+    )
 
 
 def _config(request: ModelRequest) -> types.GenerateContentConfig:

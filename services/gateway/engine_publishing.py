@@ -1,0 +1,120 @@
+"""Publishing: a checked definition becomes the newest version, if nobody came first."""
+
+import asyncio
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any
+
+from services.gateway import engine_history, engine_problems, engine_store
+from services.gateway.auth import Principal
+from services.gateway.catalogue import is_engine_id
+from services.gateway.engine_answers import STORED_FIELDS
+from services.gateway.engine_history import Draft
+from services.gateway.engine_problems import NodeError
+from services.gateway.engine_store import EngineRow
+from services.gateway.parts import Parts
+from shared.db import Role, transaction
+from shared.validation import InvalidDefinition, validate_engine
+from shared.workflow import Engine
+
+MOST_ENGINES = 500
+"""Of one user, drafts of new ones included."""
+_TAG = re.compile(r'(?:W/)?"(\d{1,9})"')
+
+
+@dataclass(frozen=True, slots=True)
+class IfMatch:
+    """The condition of a request: only if the caller's own published version is one of these. Weak tags count too:
+    a proxy that compresses weakens them.
+    """
+
+    versions: frozenset[int]
+    any: bool = False
+
+    @classmethod
+    def of(cls, header: str | None) -> "IfMatch | None":
+        """None without the header. A tag that is none of ours fits nothing."""
+        if header is None:
+            return None
+        return cls(frozenset(int(tag) for tag in _TAG.findall(header)), header.strip() == "*")
+
+    def fits(self, version: int | None) -> bool:
+        return version is not None and (self.any or version in self.versions)
+
+
+async def visible(parts: Parts, principal: Principal, engine_id: str) -> EngineRow:
+    """One's own engine of that id, else the shared one. Raises: Problem 404; Unavailable."""
+    rows = (
+        await engine_store.visible(parts.db, principal.user_id, engine_id) if is_engine_id(engine_id) else ()
+    )
+    if not rows:
+        raise engine_problems.not_found(engine_id)
+    return rows[0]
+
+
+async def own(parts: Parts, principal: Principal, engine_id: str) -> EngineRow:
+    """Raises: Problem 404, or 403 for a shared engine of somebody else; Unavailable."""
+    row = await visible(parts, principal, engine_id)
+    if row.owner_id != principal.user_id:
+        raise engine_problems.shared_by_another(engine_id)
+    return row
+
+
+def named(definition: dict[str, Any], engine_id: str) -> dict[str, Any]:
+    """The definition with the id of the address, without what only answers have. Raises: Problem 422."""
+    if definition.setdefault("id", engine_id) != engine_id:
+        detail = f"must be {engine_id[:100]!r}, as in the address, or left out"
+        raise engine_problems.refused([NodeError("id", detail, None)])
+    return {key: value for key, value in definition.items() if key not in STORED_FIELDS}
+
+
+async def checked(parts: Parts, definition: Mapping[str, Any]) -> Engine:
+    """Raises: InvalidDefinition; Unavailable."""
+    models = await parts.catalogue.models()
+    now = datetime.now(UTC)
+    wanted = {key: value for key, value in definition.items() if key not in STORED_FIELDS}
+    # beside the event loop: the largest definitions take a second
+    return await asyncio.to_thread(validate_engine, wanted, models.known(now), models.successors(now))
+
+
+async def publish(
+    parts: Parts,
+    principal: Principal,
+    definition: Mapping[str, Any],
+    condition: IfMatch | None,
+    draft: Draft | None = None,
+) -> tuple[bool, EngineRow]:
+    """Whether the engine is new, and the engine as it is now. The draft that it came from goes with it.
+
+    Raises: Problem 422 for a wrong definition, 412 if the condition does not fit, 409 if the draft was changed
+    meanwhile or the user has too many engines; Unavailable.
+    """
+    try:
+        engine = await checked(parts, definition)
+    except InvalidDefinition as invalid:
+        raise engine_problems.refused(engine_problems.errors_of(invalid)) from None
+    owner_id = principal.user_id
+    async with transaction(parts.db, role=Role.USER, user_id=owner_id) as connection:
+        if condition is not None:
+            version = await engine_store.locked_version(connection, owner_id, engine.id)
+            if not condition.fits(version):
+                raise engine_problems.changed_meanwhile(engine.id, version)
+        if draft is not None and not await engine_history.drop_draft(
+            connection, owner_id, engine.id, draft.updated_at
+        ):
+            raise engine_problems.draft_changed(engine.id)
+        if await engine_store.count_others(connection, owner_id, engine.id) >= MOST_ENGINES:
+            raise engine_problems.too_many(MOST_ENGINES)
+        stored = await engine_store.put(connection, owner_id, engine)
+    await parts.catalogue.changed(engine.id)
+    row = EngineRow(
+        owner_id=owner_id,
+        id=engine.id,
+        version=stored.version,
+        shared=stored.shared,
+        updated_at=stored.updated_at,
+        definition=engine_store.definition_json(engine),
+    )
+    return stored.created, row
