@@ -11,7 +11,7 @@ from typing import Any
 from hypothesis import event, given, settings
 from hypothesis import strategies as st
 
-from shared.validation import InvalidDefinition, check_input, validate_engine
+from shared.validation import InvalidDefinition, Problem, check_input, validate_engine
 from tests.support.make import MODEL
 from tests.support.pure_run import PureRun
 from tests.support.random_definitions import GIVEN, broken_definition, good_definition
@@ -51,9 +51,15 @@ def test_a_good_definition_is_accepted_and_comes_to_its_end(rng: Random, losses:
 def test_a_broken_definition_is_refused_with_its_problems_or_comes_to_an_end(
     rng: Random, losses: frozenset[int]
 ) -> None:
+    definition = broken_definition(rng)
+    problems = problems_of(definition)
+    event("refused" if problems else run(definition, rng, losses))
+    assert all(problem.field and problem.detail for problem in problems)
+
+
+def problems_of(definition: dict[str, Any]) -> tuple[Problem, ...]:
     try:
-        event(run(broken_definition(rng), rng, losses))
+        validate_engine(definition, {MODEL})
     except InvalidDefinition as refused:
-        event("refused")
-        assert refused.problems
-        assert all(problem.field and problem.detail for problem in refused.problems)
+        return refused.problems
+    return ()

@@ -149,9 +149,9 @@ def good_definition(rng: Random, options: str = "") -> dict[str, Any]:
     return _Drawing(rng, options).definition()
 
 
-def broken_definition(rng: Random) -> dict[str, Any]:
+def broken_definition(rng: Random, options: str = "") -> dict[str, Any]:
     """A good one in which a few places have been changed; it may still be good."""
-    definition = copy.deepcopy(good_definition(rng))
+    definition = copy.deepcopy(good_definition(rng, options))
     for _ in range(rng.randint(1, 3)):
         _break(rng, definition)
     return definition
