@@ -190,7 +190,7 @@ class BranchNode(_Group):
 
     @property
     def most(self) -> int:
-        return len(self.cases) + 1
+        return len(self.cases) + (self.else_ is not None)
 
     def parts(self) -> Iterator[Part]:
         for index, case in enumerate(self.cases):

@@ -68,12 +68,13 @@ class _Drawing:
         kind = self.rng.choice(["generate", "template", "for_each", "branch", "repeat"])
         match kind:
             case "for_each":
-                node = {"items": self._list(), "concurrency": self.rng.randint(1, 3), "as": "it"}
+                name = self.rng.choice(["it", "task", "node", "local"])
+                node = {"items": self._list(), "concurrency": self.rng.randint(1, 3), "as": name}
                 return {
                     "id": key,
                     "kind": kind,
                     **node,
-                    "node": self._task("{{ it }} {{ index }}")[0],
+                    "node": self._task(f"{{{{ {name} }}}} {{{{ index }}}}")[0],
                 }, "list"
             case "branch":
                 tasks = [self._task("") for _ in range(self.rng.randint(1, 4))]

@@ -1,13 +1,15 @@
 """The planner: what may start now, what waits, and when it is over."""
 
-from typing import Any
+from typing import Any, get_args
 
+from services.executor.nodes.begin import RUNNERS
 from services.executor.planner import Plan, Program, plan
-from services.executor.steps import CallModel, Close, GiveText, Open
+from services.executor.rules.registry import RULES
+from services.executor.steps import CallModel, Close, GiveText, Open, Step
 from shared import events as ev
 from shared.dependencies import dependencies
 from shared.execution import ExecutionState
-from shared.workflow import Workflow
+from shared.workflow import NODE_KINDS, Workflow
 from tests.support.make import MODEL, folded, history, node_completed, requested, started, workflow
 
 SCHEMA = {"type": "object"}
@@ -62,6 +64,11 @@ def branch(*conditions: str, otherwise: bool = True) -> dict[str, Any]:
 def repeat(until: str, times: int = 3) -> dict[str, Any]:
     node = {"kind": "generate", "model": MODEL, "prompt": "{{ index }}: {{ previous }}"}
     return {"id": "draft", "kind": "repeat", "node": node, "until": until, "times": times}
+
+
+def test_every_kind_of_node_has_a_rule_and_every_step_a_runner() -> None:
+    assert RULES.keys() == NODE_KINDS.keys()
+    assert RUNNERS.keys() == set(get_args(Step))
 
 
 def test_independent_nodes_start_together() -> None:

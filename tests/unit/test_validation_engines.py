@@ -163,6 +163,7 @@ def test_an_input_default_of_a_wrong_form_is_told_once():
         ({"type": "text", "default": 3}, "default"),
         ({"type": "choice"}, "choices"),
         ({"type": "choice", "choices": ["a", "a"]}, "choices"),
+        ({"type": "choice", "choices": ["a", " "]}, "choices"),
         ({"type": "choice", "choices": ["a"], "default": "b"}, "default"),
         ({"type": "text", "choices": ["a"]}, "choices"),
         ({"type": "number", "minimum": 3, "maximum": 2}, "minimum"),

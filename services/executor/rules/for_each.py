@@ -22,7 +22,7 @@ def steps(node: ForEachNode, here: Here) -> Iterator[Step]:
     if not waiting and not running:
         yield Close(node=node.id, node_attempt=here.attempt(node), kind=node.kind)
     for index in waiting[: max(0, node.concurrency - running)]:
-        yield here.begin(ids[index], node.node, **{node.as_: items[index], "index": index})
+        yield here.begin(ids[index], node.node, {node.as_: items[index], "index": index})
 
 
 def value(node: ForEachNode, state: ExecutionState, values: Mapping[str, Any]) -> Any:

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import Any
 
 from services.executor.steps import CallModel, GiveText, Open, Prompt, Step
@@ -9,6 +10,8 @@ from shared.events import ErrorInfo
 from shared.execution import ExecutionState, NodeStatus
 from shared.templates import TemplateProblem, evaluate, render
 from shared.workflow import AnyNode, GenerateTask, GroupNode, TemplateTask
+
+NOTHING: Mapping[str, Any] = MappingProxyType({})
 
 
 class Stuck(Exception):
@@ -52,7 +55,9 @@ class Here:
         """That of an open node."""
         return self.state.nodes[node.id].attempts
 
-    def begin(self, node_id: str, task: GenerateTask | TemplateTask, **local: Any) -> Step:
+    def begin(
+        self, node_id: str, task: GenerateTask | TemplateTask, local: Mapping[str, Any] = NOTHING
+    ) -> Step:
         """The step that runs a task, its templates rendered with `local` beside the scope. Raises: Stuck."""
         seen = {**self.scope, **local}
         attempt = self.next_attempt(node_id)
@@ -65,7 +70,7 @@ class Here:
             raise Stuck(node_id, str(problem)) from None
         return CallModel(node=node_id, node_attempt=attempt, prompt=prompt)
 
-    def evaluated(self, node: AnyNode, expression: str, **local: Any) -> Any:
+    def evaluated(self, node: AnyNode, expression: str, local: Mapping[str, Any] = NOTHING) -> Any:
         """Raises: Stuck."""
         try:
             return evaluate(expression, {**self.scope, **local})

@@ -21,11 +21,14 @@ def steps(node: RepeatNode, here: Here) -> Iterator[Step]:
     if last is not None and not here.begun(key) and _over(node, here, done, here.values[last]):
         yield Close(node=node.id, node_attempt=here.attempt(node), kind=node.kind, text_of=last)
         return
-    yield here.begin(key, node.node, previous=here.values[last] if last is not None else "", index=done)
+    previous = here.values[last] if last is not None else ""
+    yield here.begin(key, node.node, {"previous": previous, "index": done})
 
 
 def _over(node: RepeatNode, here: Here, done: int, previous: Any) -> bool:
-    return done >= node.times or bool(here.evaluated(node, node.until, previous=previous, index=done - 1))
+    return done >= node.times or bool(
+        here.evaluated(node, node.until, {"previous": previous, "index": done - 1})
+    )
 
 
 def value(node: RepeatNode, state: ExecutionState, values: Mapping[str, Any]) -> Any:
