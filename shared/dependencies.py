@@ -1,40 +1,17 @@
 """What each node of a workflow waits for: the nodes that its templates name, and its `after`. Pure."""
 
-from collections.abc import Iterator
-
 from shared.template_checks import names
-from shared.workflow import ForEachNode, GenerateTask, Node, TemplateTask, Workflow
+from shared.workflow import AnyNode, Workflow
 
 
-def sources(node: Node) -> Iterator[tuple[str, str, frozenset[str]]]:
-    """Each template of a node: the field it stands in, its text, and the names it may use beside inputs and nodes."""
-    if isinstance(node, ForEachNode):
-        yield "items", node.items, frozenset()
-        local = frozenset({node.as_, "index"})
-        for field, text in _task_sources(node.node):
-            yield f"node.{field}", text, local
-    else:
-        for field, text in _task_sources(node):
-            yield field, text, frozenset()
-
-
-def _task_sources(task: GenerateTask | TemplateTask) -> Iterator[tuple[str, str]]:
-    if isinstance(task, GenerateTask):
-        yield "prompt", task.prompt
-        if task.system is not None:
-            yield "system", task.system
-    else:
-        yield "template", task.template
-
-
-def names_used(node: Node) -> frozenset[str]:
+def names_used(node: AnyNode) -> frozenset[str]:
     """Free names in all templates of a node.
 
     Raises: TemplateProblem, when one can not be parsed.
     """
     used: frozenset[str] = frozenset()
-    for _, text, local in sources(node):
-        used |= names(text) - local
+    for source in node.sources():
+        used |= names(source.text) - source.local
     return used
 
 

@@ -143,7 +143,7 @@ class NodeStarted(Event):
     node_attempt: PositiveInt
     model: str | None = None
     items: NonNegativeInt | None = None
-    """Of a for_each: how many items it will run."""
+    """Of a for_each: how many items it will run; of other nodes that are made of nodes this is not known before."""
     lost: tuple[ModelUsage, ...] = ()
     """What the try before, which ended in an error, had used."""
 

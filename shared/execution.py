@@ -4,7 +4,7 @@ What is not legal in a state changes nothing but `anomalies`, which readers alar
 have made it impossible.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from enum import StrEnum
@@ -13,7 +13,7 @@ from typing import assert_never
 
 from shared import events as ev
 from shared.usage import Kind, ModelUsage, Tier, Tokens, merge_usage, total_tokens
-from shared.workflow import Limits
+from shared.workflow import AnyNode, GroupNode, Limits, item_id
 
 
 class Status(StrEnum):
@@ -53,7 +53,7 @@ class NodeStatus(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class NodeState:
-    """A node that was started at least once, or an item of a for_each."""
+    """A node that was started at least once, or a part of one: an item, a round or a case."""
 
     id: str
     kind: str
@@ -137,6 +137,18 @@ class ExecutionState:
     def completed(self, node_id: str) -> bool:
         node = self.nodes.get(node_id)
         return node is not None and node.status is NodeStatus.COMPLETED
+
+
+def parts_of(state: ExecutionState, node: AnyNode) -> Iterator[str]:
+    """Ids of the nodes that a group is made of, in order: all items of a for_each, of others those that have begun."""
+    here = state.nodes.get(node.id)
+    if here is None or not isinstance(node, GroupNode):
+        return
+    count = here.items if node.most is None else node.most
+    for index in range(count or 0):
+        key = item_id(node.id, index)
+        if node.most is None or key in state.nodes:
+            yield key
 
 
 def fold(history: Iterable[ev.Recorded], state: ExecutionState | None = None) -> ExecutionState | None:

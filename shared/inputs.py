@@ -33,6 +33,8 @@ def _spec_faults(spec: Input) -> Iterator[tuple[str, str]]:
         yield "choices", "is missing: say what can be chosen"
     if spec.choices is not None and len(set(spec.choices)) < len(spec.choices):
         yield "choices", "names something twice"
+    if any(not choice.strip() for choice in spec.choices or ()):
+        yield "choices", "names an empty text, which is the same as nothing chosen"
     if spec.minimum is not None and spec.maximum is not None and spec.minimum > spec.maximum:
         yield "minimum", "is more than the maximum"
     if spec.default is not None:

@@ -11,25 +11,19 @@ from shared.findings import MAX_PROBLEMS, InvalidDefinition, Problem, did_you_me
 from shared.workflow import (
     ENGINE_ID_PATTERN,
     ID_PATTERN,
+    NODE_KINDS,
+    TASK_KINDS,
+    Case,
     Engine,
-    ForEachNode,
-    GenerateNode,
-    GenerateTask,
     Input,
     Limits,
-    TemplateNode,
-    TemplateTask,
 )
 
 MAX_BYTES = 256 * 1024
 """Of a definition as JSON."""
 
-_NODES: Mapping[str, type[BaseModel]] = {
-    "generate": GenerateNode,
-    "for_each": ForEachNode,
-    "template": TemplateNode,
-}
-_TASKS: Mapping[str, type[BaseModel]] = {"generate": GenerateTask, "template": TemplateTask}
+_TASK_PLACES = ("node", "else")
+"""Where a task stands inside a node."""
 _IDS = {
     ID_PATTERN: "must be lower-case letters, digits and underscores, a letter first, at most 64 characters",
     ENGINE_ID_PATTERN: "must be lower-case letters, digits and hyphens, no hyphen first, at most 64 characters",
@@ -79,8 +73,8 @@ def _problems(definition: Mapping[str, Any], error: ValidationError) -> list[Pro
     found: dict[tuple[str, str], Problem] = {}
     for fault in error.errors(include_url=False)[:MAX_PROBLEMS]:
         where = _plain(fault["loc"])
-        if where == ("nodes",) and fault["type"] == "too_short" and definition["nodes"]:
-            continue  # there are nodes, and what is wrong with each is said for itself
+        if fault["type"] == "too_short" and fault["input"]:
+            continue  # there are entries, and what is wrong with each is said for itself
         node = _node_id(definition, where)
         path = [node, *where[2:]] if node is not None else list(where[1:])
         field = ".".join(str(part) for part in (*where[:1], *path)) or "definition"
@@ -93,9 +87,9 @@ def _plain(loc: Sequence[int | str]) -> tuple[int | str, ...]:
     """A place without the marks that pydantic puts into it: which kind was tried, which form, that it is a key."""
     place = list(loc)
     if place[:1] == ["nodes"] and len(place) > 2:
-        kind = place.pop(2)
-        if kind == "for_each" and len(place) > 3 and place[2] == "node":
-            place.pop(3)
+        place.pop(2)
+        task = next((at for at, part in enumerate(place) if at >= 2 and part in _TASK_PLACES), len(place))
+        del place[task + 1 : task + 2]
     if place[:1] == ["inputs"] and len(place) > 3 and place[2] == "default":
         del place[3:]
     if place[:1] == ["inputs"] and place[2:] == ["[key]"]:
@@ -143,19 +137,27 @@ def _words(kind: str, context: Mapping[str, Any]) -> str:
 
 
 def _kinds(where: Sequence[int | str]) -> list[str]:
-    return list(_NODES if len(where) == 2 else _TASKS)
+    return list(NODE_KINDS if len(where) == 2 else TASK_KINDS)
 
 
 def _fields(definition: Mapping[str, Any], where: Sequence[int | str]) -> list[str]:
     """Names of the fields that the object around this place may have."""
     model: type[BaseModel] = Engine
-    if where[0] == "nodes" and len(where) > 2 and isinstance(where[1], int):
-        node = definition["nodes"][where[1]]
-        model = _NODES[node["kind"]]
-        if len(where) > 3 and where[2] == "node":
-            model = _TASKS[node["node"]["kind"]]
+    if where[0] == "nodes" and len(where) > 2:
+        model = _model_in_node(definition["nodes"][where[1]], where[2:-1])
     elif where[0] == "inputs" and len(where) > 2:
         model = Input
     elif where[0] == "limits" and len(where) > 1:
         model = Limits
     return [field.alias or name for name, field in model.model_fields.items()]
+
+
+def _model_in_node(node: Any, path: Sequence[int | str]) -> type[BaseModel]:
+    model: type[BaseModel] = NODE_KINDS[node["kind"]]
+    for part in path:
+        node = node[part]
+        if part in _TASK_PLACES:
+            model = TASK_KINDS[node["kind"]]
+        elif isinstance(part, int):
+            model = Case
+    return model

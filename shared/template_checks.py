@@ -6,12 +6,12 @@ Nothing of it is computed here: `{{ 9**9**9 }}` is one more expression, not a nu
 import functools
 import re
 
-from jinja2 import TemplateError, meta, pass_context
+from jinja2 import TemplateError, meta, nodes, pass_context
 from jinja2.compiler import CodeGenerator
 from jinja2.runtime import Context
 from jinja2.sandbox import ImmutableSandboxedEnvironment
 
-from shared.templates import TemplateProblem
+from shared.templates import TemplateProblem, without_chance
 
 _ONE_EXPRESSION = re.compile(r"^\s*\{\{(?P<expression>.+)\}\}\s*$", re.DOTALL)
 _TOO_MUCH = "can not be read: it is nested too deeply, or has a number that is too large"
@@ -24,7 +24,7 @@ def _as_it_is(_: Context, value: object) -> object:
 
 # Jinja works constant expressions out while it compiles, unless it is told not to and what it prints depends on the
 # context.
-_ENVIRONMENT = ImmutableSandboxedEnvironment(optimized=False, finalize=_as_it_is)
+_ENVIRONMENT = without_chance(ImmutableSandboxedEnvironment(optimized=False, finalize=_as_it_is))
 
 
 class _Names(meta.TrackingCodeGenerator):
@@ -64,12 +64,31 @@ def expression_names(source: str) -> frozenset[str]:
     Raises: TemplateProblem, also when it is a text, or several expressions.
     """
     found = names(source)
-    match = _ONE_EXPRESSION.match(source)
     try:
-        # two expressions look like one from outside, and do not fit into parentheses
-        names("{{ (" + (match["expression"] if match else "") + ") }}")
+        names(_in_parentheses(source))
     except TemplateProblem:
-        match = None
-    if match is None:
-        raise TemplateProblem("must be one expression in {{ }}, such as {{ outline.parts }}")
+        raise TemplateProblem("must be one expression in {{ }}, such as {{ outline.parts }}") from None
     return found
+
+
+def _in_parentheses(source: str) -> str:
+    """What can not be parsed unless `source` is one expression: two look like one from outside.
+
+    Raises: TemplateProblem, when it does not even look like one.
+    """
+    match = _ONE_EXPRESSION.match(source)
+    if match is None:
+        raise TemplateProblem("is no expression")
+    return "{{ (" + match["expression"] + ") }}"
+
+
+def tree(source: str) -> nodes.Template:
+    """Of a template that `names` accepts."""
+    return _ENVIRONMENT.parse(source)
+
+
+def expression_tree(source: str) -> nodes.Node:
+    """Of an expression that `expression_names` accepts."""
+    (output,) = _ENVIRONMENT.parse(_in_parentheses(source)).body
+    (expression,) = output.iter_child_nodes()
+    return expression

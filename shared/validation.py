@@ -11,12 +11,12 @@ from collections.abc import Set as AbstractSet
 from jinja2.defaults import DEFAULT_NAMESPACE
 
 from shared import structure, template_checks
-from shared.dependencies import sources
 from shared.findings import MAX_PROBLEMS, InvalidDefinition, Problem, did_you_mean, quoted
 from shared.inputs import check_input, definition_problems
 from shared.schemas import schema_faults
 from shared.templates import TemplateProblem
-from shared.workflow import Engine, ForEachNode, GenerateTask, Node
+from shared.value_shapes import Kind, Scope, local_scope, misuses, scope_of, shape_of
+from shared.workflow import AnyNode, Engine, ForEachNode, GenerateTask, RepeatNode, Source
 
 __all__ = ["RESERVED", "InvalidDefinition", "Problem", "check_input", "validate_engine"]
 
@@ -39,6 +39,8 @@ def validate_engine(
     """
     engine = structure.read(definition)
     problems = list(itertools.islice(_problems(engine, known_models, successors or {}), MAX_PROBLEMS))
+    if not problems:  # what depends on how names and templates are meant
+        problems = list(itertools.islice(_meaning_problems(engine), MAX_PROBLEMS))
     if problems:
         raise InvalidDefinition(problems)
     return engine
@@ -56,13 +58,16 @@ def _problems(
             if name not in ids:
                 yield _at(node, "after", f"there is no node {quoted(name)}{did_you_mean(name, ids)}")
         yield from _task_problems(node, known_models, successors)
+    if engine.fallback_model is not None:
+        for detail in _model_faults(engine.fallback_model, known_models, successors):
+            yield Problem(None, "fallback_model", detail)
     yield from _cycle_problems(engine)
     if engine.output not in ids:
         detail = f"there is no node {quoted(engine.output)}{did_you_mean(engine.output, ids)}"
         yield Problem(None, "output", detail)
 
 
-def _at(node: Node, field: str, detail: str) -> Problem:
+def _at(node: AnyNode, field: str, detail: str) -> Problem:
     return Problem(node.id, f"nodes.{node.id}.{field}", detail)
 
 
@@ -82,46 +87,57 @@ def _name_problems(engine: Engine) -> Iterator[Problem]:
             yield _at(node, "id", f"{node.id} {reserved}")
     taken = {*engine.inputs, *seen}
     for node in engine.nodes:
-        if isinstance(node, ForEachNode) and node.as_ in RESERVED:
-            yield _at(node, "as", f"{node.as_} {reserved}")
-        elif isinstance(node, ForEachNode) and node.as_ in taken:
-            yield _at(node, "as", f"{node.as_} is the name of an input or a node: take another name")
+        yield from _local_name_problems(node, taken)
 
 
-def _names(node: Node, field: str, text: str) -> frozenset[str]:
+def _local_name_problems(node: AnyNode, taken: AbstractSet[str]) -> Iterator[Problem]:
+    if isinstance(node, ForEachNode) and node.as_ in RESERVED:
+        yield _at(node, "as", f"{node.as_} has a meaning of its own in templates: take another name")
+    elif isinstance(node, ForEachNode) and node.as_ in taken:
+        yield _at(node, "as", f"{node.as_} is the name of an input or a node: take another name")
+    elif isinstance(node, RepeatNode) and "previous" in taken:
+        detail = "previous is the round before in here, and also the name of an input or a node: rename that"
+        yield _at(node, "node", detail)
+
+
+def _names(source: Source) -> frozenset[str]:
     """Raises: TemplateProblem."""
-    is_list = isinstance(node, ForEachNode) and field == "items"
-    return template_checks.expression_names(text) if is_list else template_checks.names(text)
+    read = template_checks.expression_names if source.expression else template_checks.names
+    return read(source.text) - source.local
 
 
-def _template_problems(engine: Engine, node: Node) -> Iterator[Problem]:
+def _template_problems(engine: Engine, node: AnyNode) -> Iterator[Problem]:
     known = {*engine.inputs, *(other.id for other in engine.nodes)}
-    for field, text, local in sources(node):
+    for source in node.sources():
         try:
-            names = _names(node, field, text)
+            names = _names(source)
         except TemplateProblem as error:
-            yield _at(node, field, str(error)[:500])
+            yield _at(node, source.field, str(error)[:500])
             continue
-        for name in sorted(names - local - known):
-            detail = f"{quoted(name)} is neither an input nor a node{did_you_mean(name, known | local)}"
-            yield _at(node, field, detail)
+        for name in sorted(names - known):
+            suggestion = did_you_mean(name, known | source.local)
+            yield _at(node, source.field, f"{quoted(name)} is neither an input nor a node{suggestion}")
 
 
 def _task_problems(
-    node: Node, known_models: AbstractSet[str] | None, successors: Mapping[str, str]
+    node: AnyNode, known_models: AbstractSet[str] | None, successors: Mapping[str, str]
 ) -> Iterator[Problem]:
-    prefix, task = ("node.", node.node) if isinstance(node, ForEachNode) else ("", node)
-    if not isinstance(task, GenerateTask):
-        return
-    if task.model in successors:
-        detail = f"{task.model} is retired; its successor is {successors[task.model]}"
-        yield _at(node, f"{prefix}model", detail)
-    elif known_models is not None and task.model not in known_models:
-        detail = f"there is no model {quoted(task.model)}{did_you_mean(task.model, known_models)}"
-        yield _at(node, f"{prefix}model", detail)
-    if task.output_schema is not None:
-        for path, detail in schema_faults(task.output_schema):
+    for prefix, task, _ in node.parts():
+        if not isinstance(task, GenerateTask):
+            continue
+        for detail in _model_faults(task.model, known_models, successors):
+            yield _at(node, f"{prefix}model", detail)
+        for path, detail in schema_faults(task.output_schema or {}):
             yield _at(node, f"{prefix}output_schema{'.' if path else ''}{path}", detail)
+
+
+def _model_faults(
+    model: str, known_models: AbstractSet[str] | None, successors: Mapping[str, str]
+) -> Iterator[str]:
+    if model in successors:
+        yield f"{model} is retired; its successor is {successors[model]}"
+    elif known_models is not None and model not in known_models:
+        yield f"there is no model {quoted(model)}{did_you_mean(model, known_models)}"
 
 
 def _cycle_problems(engine: Engine) -> Iterator[Problem]:
@@ -134,12 +150,43 @@ def _cycle_problems(engine: Engine) -> Iterator[Problem]:
         yield Problem(cycle[0], f"nodes.{cycle[0]}", detail)
 
 
-def _waits_for(node: Node) -> set[str]:
+def _waits_for(node: AnyNode) -> set[str]:
     """Names that the node uses and lists; what can not be read names nothing."""
     found = set(node.after)
-    for field, text, local in sources(node):
+    for source in node.sources():
         try:
-            found |= _names(node, field, text) - local
+            found |= _names(source)
         except TemplateProblem:
             continue  # reported where it stands
     return found
+
+
+def _meaning_problems(engine: Engine) -> Iterator[Problem]:
+    scope = scope_of(engine)
+    for node in engine.nodes:
+        yield from _type_problems(node, scope)
+    needed = {engine.output}
+    graph = {node.id: _waits_for(node) for node in engine.nodes}
+    waiting = [engine.output]
+    while waiting:
+        new = (graph[waiting.pop()] & graph.keys()) - needed
+        needed |= new
+        waiting += new
+    for node in engine.nodes:
+        if node.id not in needed:
+            detail = "the output does not need it: name it in a template or in `after`, or take it out"
+            yield Problem(node.id, f"nodes.{node.id}", detail)
+
+
+def _type_problems(node: AnyNode, scope: Scope) -> Iterator[Problem]:
+    items = None
+    if isinstance(node, ForEachNode):
+        items = shape_of(template_checks.expression_tree(node.items), scope)
+        if items is not None and items.kind is not Kind.LIST:
+            hint = " such as {{ text.splitlines() }}" if items.kind is Kind.TEXT else ""
+            yield _at(node, "items", f"must give a list{hint}, and this is {items.kind}")
+    inside = {**scope, **local_scope(node, items)}
+    for source in node.sources():
+        seen = {name: shape for name, shape in inside.items() if name in scope or name in source.local}
+        for detail in misuses(template_checks.tree(source.text), seen):
+            yield _at(node, source.field, detail)

@@ -1,7 +1,10 @@
-"""The definition of an engine: typed inputs, nodes, output. Pure; what is wrong is said with node and field."""
+"""The definition of an engine: typed inputs, nodes, output. Pure; what is wrong is said with node and field.
 
-from collections.abc import Iterator
-from typing import Annotated, Any, Literal
+A new kind of node begins here, with a class in the union `Node`; ARCHITECTURE.md lists the rest.
+"""
+
+from collections.abc import Iterator, Mapping
+from typing import Annotated, Any, ClassVar, Literal, NamedTuple, get_args
 
 from pydantic import BaseModel, ConfigDict, Field, NonNegativeInt, PositiveInt
 
@@ -39,6 +42,22 @@ class Input(_Strict):
     maximum: float | None = None
 
 
+def _by_kind(union: Any) -> dict[str, Any]:
+    return {get_args(each.model_fields["kind"].annotation)[0]: each for each in get_args(union)}
+
+
+class Source(NamedTuple):
+    """A template inside a node."""
+
+    field: str
+    """Where it stands in its node, such as `prompt` or `cases.0.when`."""
+    text: str
+    local: frozenset[str] = frozenset()
+    """Names that it may use beside inputs and nodes."""
+    expression: bool = False
+    """Whether it must be one expression in `{{ }}`, whose value counts."""
+
+
 class GenerateTask(_Strict):
     """One call of a model. `output_schema` (JSON Schema) asks for structured output."""
 
@@ -50,6 +69,13 @@ class GenerateTask(_Strict):
     thinking: Literal["minimal", "low", "medium", "high"] | None = None
     max_tokens: PositiveInt | None = None
     output_schema: dict[str, Any] | None = None
+    continue_truncated: bool = False
+    """Whether an answer that ends at the limit of tokens is to be gone on with, instead of being kept as it is."""
+
+    def templates(self) -> Iterator[tuple[str, str]]:
+        yield "prompt", self.prompt
+        if self.system is not None:
+            yield "system", self.system
 
 
 class TemplateTask(_Strict):
@@ -58,8 +84,20 @@ class TemplateTask(_Strict):
     kind: Literal["template"]
     template: str
 
+    def templates(self) -> Iterator[tuple[str, str]]:
+        yield "template", self.template
+
 
 Task = Annotated[GenerateTask | TemplateTask, Field(discriminator="kind")]
+
+
+class Part(NamedTuple):
+    """What a node runs: itself, or one of the tasks inside it."""
+
+    field: str
+    """Where it stands in its node, with a dot behind, such as `cases.0.node.`; empty for the node itself."""
+    task: GenerateTask | TemplateTask
+    local: frozenset[str] = frozenset()
 
 
 class _Node(_Strict):
@@ -68,17 +106,46 @@ class _Node(_Strict):
     after: tuple[str, ...] = ()
     """Nodes to wait for beside those that a template names."""
 
+    def parts(self) -> Iterator[Part]:
+        raise NotImplementedError
+
+    def expressions(self) -> Iterator[Source]:
+        """Those of the node itself; the templates of its tasks come from `sources`."""
+        yield from ()
+
+    def sources(self) -> Iterator[Source]:
+        """Every template in it."""
+        yield from self.expressions()
+        for field, task, local in self.parts():
+            for name, text in task.templates():
+                yield Source(f"{field}{name}", text, local)
+
 
 class GenerateNode(_Node, GenerateTask):
-    pass
+    def parts(self) -> Iterator[Part]:
+        yield Part("", self)
 
 
 class TemplateNode(_Node, TemplateTask):
-    pass
+    def parts(self) -> Iterator[Part]:
+        yield Part("", self)
 
 
-class ForEachNode(_Node):
-    """Runs `node` once for every item of a list. Each item is a node of its own, `<id>/0`, `<id>/1`, ..."""
+class _Group(_Node):
+    """A node made of nodes that run under ids of their own, `<id>/0`, `<id>/1`, ..."""
+
+    def task(self, index: int) -> GenerateTask | TemplateTask:
+        """What the node of that number runs."""
+        raise NotImplementedError
+
+    @property
+    def most(self) -> int | None:
+        """How many nodes it can have, as far as the definition says."""
+        return None
+
+
+class ForEachNode(_Group):
+    """Runs `node` once for every item of a list. Its value is the list of their values."""
 
     kind: Literal["for_each"]
     items: str
@@ -87,8 +154,91 @@ class ForEachNode(_Node):
     concurrency: Annotated[int, Field(ge=1, le=32)] = 4
     node: Task
 
+    def task(self, index: int) -> GenerateTask | TemplateTask:
+        return self.node
 
-Node = Annotated[GenerateNode | TemplateNode | ForEachNode, Field(discriminator="kind")]
+    def parts(self) -> Iterator[Part]:
+        yield Part("node.", self.node, frozenset({self.as_, "index"}))
+
+    def expressions(self) -> Iterator[Source]:
+        yield Source("items", self.items, expression=True)
+
+
+class Case(_Strict):
+    """One way that a branch can take."""
+
+    when: str
+    """An expression in `{{ }}`; the way is taken when its value is true, as `if` in a template judges it."""
+    node: Task
+
+
+class BranchNode(_Group):
+    """Runs the task of the first case whose condition is true, as `<id>/<number of the case>`.
+
+    `else` runs when none is, with the number of cases as its number. The value is that of what ran; `""` if nothing did.
+    """
+
+    kind: Literal["branch"]
+    cases: tuple[Case, ...] = Field(min_length=1, max_length=20)
+    else_: Task | None = Field(alias="else", default=None)
+
+    def task(self, index: int) -> GenerateTask | TemplateTask:
+        """Raises: IndexError, for the number of cases when there is no `else`."""
+        if index == len(self.cases) and self.else_ is not None:
+            return self.else_
+        return self.cases[index].node
+
+    @property
+    def most(self) -> int:
+        return len(self.cases) + (self.else_ is not None)
+
+    def parts(self) -> Iterator[Part]:
+        for index, case in enumerate(self.cases):
+            yield Part(f"cases.{index}.node.", case.node)
+        if self.else_ is not None:
+            yield Part("else.", self.else_)
+
+    def expressions(self) -> Iterator[Source]:
+        for index, case in enumerate(self.cases):
+            yield Source(f"cases.{index}.when", case.when, expression=True)
+
+
+class RepeatNode(_Group):
+    """Runs `node` in rounds, `<id>/0`, `<id>/1`, ..., until a condition is true. Its value is that of the last round.
+
+    In it, `previous` is the value of the round before, `""` in the first, and `index` counts from 0. In `until`,
+    `previous` is the value of the round that has just finished, and `index` its number.
+    """
+
+    LOCAL: ClassVar[frozenset[str]] = frozenset({"previous", "index"})
+
+    kind: Literal["repeat"]
+    node: Task
+    until: str
+    """An expression in `{{ }}`, worked out after each round."""
+    times: Annotated[int, Field(ge=1, le=50)]
+    """The most rounds."""
+
+    def task(self, index: int) -> GenerateTask | TemplateTask:
+        return self.node
+
+    @property
+    def most(self) -> int:
+        return self.times
+
+    def parts(self) -> Iterator[Part]:
+        yield Part("node.", self.node, self.LOCAL)
+
+    def expressions(self) -> Iterator[Source]:
+        yield Source("until", self.until, self.LOCAL, expression=True)
+
+
+AnyNode = GenerateNode | TemplateNode | ForEachNode | BranchNode | RepeatNode
+Node = Annotated[AnyNode, Field(discriminator="kind")]
+GroupNode = ForEachNode | BranchNode | RepeatNode
+TASK_KINDS: Mapping[str, type[GenerateTask | TemplateTask]] = _by_kind(GenerateTask | TemplateTask)
+NODE_KINDS: Mapping[str, type[AnyNode]] = _by_kind(AnyNode)
+GROUP_KINDS: frozenset[str] = frozenset(_by_kind(GroupNode))
 
 
 class Workflow(_Strict):
@@ -97,8 +247,10 @@ class Workflow(_Strict):
     inputs: dict[Annotated[str, Field(pattern=ID_PATTERN)], Input] = {}
     nodes: tuple[Node, ...] = Field(min_length=1, max_length=200)
     output: str
+    fallback_model: str | None = Field(default=None, min_length=1, max_length=200)
+    """The model to take while the one that a node names is down."""
 
-    def node(self, node_id: str) -> GenerateNode | TemplateNode | ForEachNode:
+    def node(self, node_id: str) -> AnyNode:
         """Raises: KeyError, when there is none of that id."""
         for node in self.nodes:
             if node.id == node_id:
@@ -115,24 +267,31 @@ class Engine(Workflow):
     limits: Limits | None = None
 
     def workflow(self) -> Workflow:
-        return Workflow(inputs=self.inputs, nodes=self.nodes, output=self.output)
+        return Workflow(
+            inputs=self.inputs, nodes=self.nodes, output=self.output, fallback_model=self.fallback_model
+        )
 
 
 def models_used(workflow: Workflow) -> set[str]:
     """Names of all models that the workflow may call."""
-    return {task.model for task in _tasks(workflow) if isinstance(task, GenerateTask)}
-
-
-def _tasks(workflow: Workflow) -> Iterator[GenerateTask | TemplateTask]:
-    for node in workflow.nodes:
-        yield node.node if isinstance(node, ForEachNode) else node
+    tasks = [part.task for node in workflow.nodes for part in node.parts()]
+    named = {task.model for task in tasks if isinstance(task, GenerateTask)}
+    return named | {workflow.fallback_model} if named and workflow.fallback_model else named
 
 
 def item_id(node_id: str, index: NonNegativeInt) -> str:
-    """The node id of one item of a for_each."""
+    """The node id of one item of a for_each, one round of a repeat, or one case of a branch."""
     return f"{node_id}/{index}"
 
 
 def parent_of(node_id: str) -> str:
-    """The id in the workflow: itself, or the for_each that an item belongs to."""
+    """The id in the workflow: itself, or the node that it is a part of."""
     return node_id.partition("/")[0]
+
+
+def task_of(node: AnyNode, node_id: str) -> GenerateTask | TemplateTask | None:
+    """What runs under this id, which is the node's own or that of a part; None for a group itself."""
+    if not isinstance(node, GroupNode):
+        return node
+    index = node_id.partition("/")[2]
+    return node.task(int(index)) if index else None

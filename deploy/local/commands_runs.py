@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Annotated, Any
 
 import typer
 
 from deploy.local import render
 from deploy.local.client import Client
-from deploy.local.inputs import WrongInput, inputs_from
+from deploy.local.inputs import WrongInput, inputs_from, missing
 from deploy.local.options import HOME, AdminOption, HomeOption, JsonOption, open_client, print_json
 from deploy.local.program import program_name
 from deploy.local.run_view import RunView
@@ -60,13 +61,29 @@ def _exit_as_it_ended(view: RunView) -> None:
 
 
 def _inputs(client: Client, engine: str, words: list[str]) -> dict[str, Any]:
+    """As given; at a terminal, what is missing is asked for."""
     try:
         untyped = inputs_from(words, {})
     except WrongInput as problem:
         raise typer.BadParameter(str(problem), param_hint="--input") from problem
-    if not untyped:
+    at_terminal = sys.stdin.isatty() and sys.stderr.isatty()
+    if not untyped and not at_terminal:
         return {}
-    return inputs_from(words, client.get(f"/v1/engines/{engine}").get("inputs") or {})
+    declared = client.get(f"/v1/engines/{engine}").get("inputs") or {}
+    asked = missing(untyped, declared) if at_terminal else ()
+    return inputs_from([*words, *_answers(asked, declared)], declared)
+
+
+def _answers(asked: Iterable[tuple[str, str]], declared: Mapping[str, Any]) -> Iterator[str]:
+    """As if they had been given with --input; a list ends with an empty answer."""
+    for name, question in asked:
+        many = declared[name].get("type") == "list"
+        while answer := str(
+            typer.prompt(question, default="" if many else None, show_default=False, err=True)
+        ):
+            yield f"{name}={answer}"
+            if not many:
+                break
 
 
 def _watch(client: Client, execution_id: str, *, as_json: bool) -> RunView:

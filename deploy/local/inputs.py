@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+import math
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 
@@ -24,6 +25,17 @@ def inputs_from(words: Iterable[str], declared: Mapping[str, Mapping[str, Any]])
     return {name: _typed(values, str(declared.get(name, {}).get("type"))) for name, values in given.items()}
 
 
+def missing(given: Iterable[str], declared: Mapping[str, Mapping[str, Any]]) -> Iterator[tuple[str, str]]:
+    """Inputs that must be given and are not: the name, and the question to ask."""
+    for name, spec in declared.items():
+        if not spec.get("required") or spec.get("default") is not None or name in given:
+            continue
+        choices = spec.get("choices")
+        one_of = f" ({', '.join(choices)})" if choices else ""
+        entries = " (an empty line ends the list)" if spec.get("type") == "list" else ""
+        yield name, f"{spec.get('title') or name}{one_of}{entries}"
+
+
 def _typed(values: list[str], kind: str) -> Any:
     if kind == "list":
         return values
@@ -33,7 +45,8 @@ def _typed(values: list[str], kind: str) -> Any:
 def _number(text: str) -> int | float | str:
     for convert in (int, float):
         try:
-            return convert(text)
+            number = convert(text)
         except ValueError:
             continue
+        return number if math.isfinite(number) else text
     return text

@@ -23,6 +23,7 @@ from services.executor.nodes.context import CallTimes, NodeFailed
 from services.executor.patience import patiently
 from services.executor.planning import Planning
 from services.executor.server_clock import ServerClock
+from services.executor.steps import Open, Step
 from shared import deltas, ending, subjects
 from shared import events as ev
 from shared.artifacts import INLINE_BYTES, Artifacts, room_of_one
@@ -30,6 +31,7 @@ from shared.dependencies import dependencies
 from shared.errors import Permanent
 from shared.execution import ExecutionState, NodeStatus, Status
 from shared.tasks import cancel_and_wait, spawn
+from shared.workflow import GROUP_KINDS
 
 _log = logging.getLogger(__name__)
 
@@ -208,7 +210,7 @@ class ExecutionRun:
         body = await patiently(lambda: self.artifacts.get_body(state.body))
         for node in state.nodes.values():
             output = node.output
-            if node.status is NodeStatus.COMPLETED and output is not None and node.kind != "for_each":
+            if node.status is NodeStatus.COMPLETED and output is not None and node.kind not in GROUP_KINDS:
                 text = await patiently(lambda: self.artifacts.get_text(output))  # noqa: B023 - awaited at once
                 self.finished(node.id, text, node.structured)
         return planner.Program(
@@ -240,8 +242,8 @@ class ExecutionRun:
                 if self._interrupt is None:
                     return await self.fail(error)
 
-    def _begin(self, steps: Sequence[planner.Step]) -> None:
-        opening = sum(step.items for step in steps if isinstance(step, planner.OpenItems))
+    def _begin(self, steps: Sequence[Step]) -> None:
+        opening = sum(step.items or 0 for step in steps if isinstance(step, Open))
         ids = {*self.journal.state.nodes, *self._tasks, *(step.node for step in steps)}
         if len(ids) + opening > self.journal.state.limits.nodes:
             self._limit = f"limit of {self.journal.state.limits.nodes} nodes reached"
@@ -252,7 +254,7 @@ class ExecutionRun:
             self._tasks[step.node] = task
             task.add_done_callback(lambda _: self._wake.set())
 
-    async def _node(self, step: planner.Step) -> None:
+    async def _node(self, step: Step) -> None:
         try:
             await begin(self, step)
         except (Fenced, StopSeen, NodeFailed) as error:

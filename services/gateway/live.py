@@ -25,7 +25,7 @@ from shared import events as ev
 from shared.deltas import Delta
 from shared.execution import ExecutionState, NodeStatus, Status, apply, fold
 from shared.usage import ModelUsage, Tokens, total_tokens
-from shared.workflow import Node, parent_of
+from shared.workflow import AnyNode, parent_of
 
 PIECE = 16 * 1024
 """Characters of one `delta` at most."""
@@ -275,7 +275,7 @@ class LiveView:
         return ServerEvent(event, str(Cursor(self._seq, self._texts)), data)
 
 
-def _is_new_item(key: str, node: Node, before: ExecutionState) -> bool:
+def _is_new_item(key: str, node: AnyNode, before: ExecutionState) -> bool:
     """Whether it was not known yet that the for_each has this item."""
     known = before.nodes.get(node.id)
     return key != node.id and (known is None or known.items is None)

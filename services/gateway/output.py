@@ -8,12 +8,11 @@ from typing import Any
 
 from services.gateway.parts import Parts
 from services.gateway.problems import Problem
-from services.gateway.resource import nodes_of
 from shared.dependencies import dependencies
-from shared.execution import ExecutionState, Status
+from shared.execution import ExecutionState, Status, parts_of
 from shared.lost import running_texts
 from shared.templates import TemplateProblem
-from shared.workflow import ForEachNode, GenerateTask, Node, Workflow, parent_of
+from shared.workflow import AnyNode, ForEachNode, GenerateTask, GroupNode, Workflow, parent_of, task_of
 
 PLAIN, MARKDOWN, JSON = "text/plain", "text/markdown", "application/json"
 BETWEEN = "\n\n"
@@ -82,20 +81,31 @@ def nearest(
     """
     plain: dict[str, list[str]] = {}
     raw: list[str] = []
-    for key, node, _ in nodes_of(state, workflow.nodes):
-        if not texts.get(key):
-            continue
-        if _structured(node):
-            raw.append(key)
-        elif not isinstance(node, ForEachNode) or key != node.id:
-            plain.setdefault(node.id, []).append(key)
+    for node in workflow.nodes:
+        for key in _shown(node, state, texts):
+            if _structured(node, key):
+                raw.append(key)
+            else:
+                plain.setdefault(node.id, []).append(key)
     level = next((level for level in _steps_before(workflow, output) if level & plain.keys()), None)
     found = [key for node_id, keys in plain.items() if level is None or node_id in level for key in keys]
     return found or raw
 
 
-def _structured(node: Node) -> bool:
-    task = node.node if isinstance(node, ForEachNode) else node
+def _shown(node: AnyNode, state: ExecutionState, texts: Mapping[str, str]) -> Sequence[str]:
+    """Ids whose texts stand for a node: its own, all items of a for_each, the last part of another group."""
+    if not isinstance(node, GroupNode):
+        return [node.id] if texts.get(node.id) else []
+    parts = list(parts_of(state, node))
+    last_only = not isinstance(node, ForEachNode)
+    keys = [
+        key for key in (parts[-1:] if last_only and state.completed(node.id) else parts) if texts.get(key)
+    ]
+    return keys[-1:] if last_only else keys
+
+
+def _structured(node: AnyNode, key: str) -> bool:
+    task = task_of(node, key)
     return isinstance(task, GenerateTask) and task.output_schema is not None
 
 
@@ -113,15 +123,12 @@ def _steps_before(workflow: Workflow, output: str) -> Iterator[Set[str]]:
 
 
 def _of_node(workflow: Workflow, state: ExecutionState, texts: Mapping[str, str], node_id: str) -> str:
-    """A node's own text; that of a for_each is its items' in order."""
+    """A node's own text; of one that is made of others, theirs."""
     try:
-        node = workflow.node(parent_of(node_id))
+        node = workflow.node(node_id)
     except KeyError:
         return texts.get(node_id, "")
-    if not isinstance(node, ForEachNode) or node_id != node.id:
-        return texts.get(node_id, "")
-    ids = [key for key, owner, _ in nodes_of(state, workflow.nodes) if owner is node and key != node.id]
-    return BETWEEN.join(texts[key] for key in ids if texts.get(key))
+    return BETWEEN.join(texts[key] for key in _shown(node, state, texts))
 
 
 async def _texts(parts: Parts, state: ExecutionState) -> dict[str, str]:

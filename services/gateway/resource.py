@@ -6,9 +6,9 @@ from typing import Any
 
 from services.gateway.outstanding import Place
 from shared import events as ev
-from shared.execution import ExecutionState, NodeState, NodeStatus, Status
+from shared.execution import ExecutionState, NodeState, NodeStatus, Status, parts_of
 from shared.usage import Certainty, ModelUsage, Tokens, total_tokens
-from shared.workflow import ForEachNode, GenerateTask, Node, item_id
+from shared.workflow import AnyNode, GenerateTask, task_of
 
 
 def rfc3339(time: datetime | None) -> str | None:
@@ -115,23 +115,21 @@ def stop_json(stop: ev.StopInfo | None) -> dict[str, Any] | None:
 
 
 def nodes_of(
-    state: ExecutionState, workflow: tuple[Node, ...]
-) -> Iterator[tuple[str, Node, NodeState | None]]:
-    """Every node with its id, in the order of the workflow; items of a for_each after it, also those yet to start."""
+    state: ExecutionState, workflow: tuple[AnyNode, ...]
+) -> Iterator[tuple[str, AnyNode, NodeState | None]]:
+    """Every node with its id, in the order of the workflow; after it what it is made of, of a for_each all items."""
     for node in workflow:
-        here = state.nodes.get(node.id)
-        yield node.id, node, here
-        if isinstance(node, ForEachNode) and here is not None:
-            for index in range(here.items or 0):
-                yield item_id(node.id, index), node, state.nodes.get(item_id(node.id, index))
+        yield node.id, node, state.nodes.get(node.id)
+        for key in parts_of(state, node):
+            yield key, node, state.nodes.get(key)
 
 
-def node_json(node_id: str, node: Node, state: NodeState | None) -> dict[str, Any]:
-    task = node.node if isinstance(node, ForEachNode) and node_id != node.id else node
+def node_json(node_id: str, node: AnyNode, state: NodeState | None) -> dict[str, Any]:
+    task = task_of(node, node_id)
     return {
         "id": node_id,
-        "kind": task.kind,
-        "name": getattr(node, "name", None),
+        "kind": task.kind if task else node.kind,
+        "name": node.name,
         "status": state.status.value if state else "pending",
         "model": (state.model if state else None) or (task.model if isinstance(task, GenerateTask) else None),
         "tokens": tokens_json(_node_tokens(task, state)),

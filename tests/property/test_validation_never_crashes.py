@@ -17,7 +17,7 @@ JSON = st.recursive(
     lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text(max_size=8), inner, max_size=4),
     max_leaves=20,
 )
-NAMES = st.sampled_from(["a", "b", "c", "topic", "item", "range", "loop", "A"])
+NAMES = st.sampled_from(["a", "b", "c", "topic", "item", "previous", "range", "loop", "A"])
 TEXTS = (
     st.builds("{{{{ {} }}}}".format, NAMES)
     | st.builds("{{% for x in {} %}}{{{{ x.{} }}}}{{% endfor %}}".format, NAMES, NAMES)
@@ -36,11 +36,13 @@ TASKS = st.fixed_dictionaries(
         "system": TEXTS,
     },
 )
+CASES = st.fixed_dictionaries({"when": TEXTS | JSON, "node": TASKS | JSON}, optional={"x": LEAVES})
 NODES = st.fixed_dictionaries(
-    {"id": NAMES | LEAVES, "kind": st.sampled_from(["generate", "template", "for_each", "x"])},
+    {"id": NAMES | LEAVES, "kind": st.sampled_from(["generate", "template", "for_each", "branch", "repeat", "x"])},
     optional={
         "model": st.just("m"), "prompt": TEXTS, "template": TEXTS, "items": TEXTS, "as": NAMES, "node": TASKS | JSON,
-        "after": st.lists(NAMES, max_size=2) | JSON, "concurrency": LEAVES,
+        "after": st.lists(NAMES, max_size=2) | JSON, "concurrency": LEAVES, "until": TEXTS, "times": st.just(2) | LEAVES,
+        "cases": st.lists(CASES, max_size=2) | JSON, "else": TASKS | JSON,
     },
 )  # fmt: skip
 INPUTS = st.dictionaries(
@@ -58,7 +60,13 @@ DEFINITIONS = st.fixed_dictionaries(
         "nodes": st.lists(NODES | JSON, max_size=4) | JSON,
         "output": NAMES,
     },
-    optional={"inputs": INPUTS, "limits": JSON, "description": LEAVES, "extra": JSON},
+    optional={
+        "inputs": INPUTS,
+        "limits": JSON,
+        "description": LEAVES,
+        "extra": JSON,
+        "fallback_model": st.just("m") | LEAVES,
+    },
 )
 GOOD_NODES = st.builds(lambda n, t: {"id": n, "kind": "template", "template": t}, NAMES, TEXTS)
 GOOD = st.builds(

@@ -51,6 +51,26 @@ BOOK: dict[str, Any] = {
 }
 
 
+ROUNDS: dict[str, Any] = {
+    "nodes": [
+        {
+            "id": "draft",
+            "kind": "repeat",
+            "node": {"kind": "generate", "model": MODEL, "prompt": "Round {{ index }} [[standin words=3]]"},
+            "until": "{{ index == 1 }}",
+            "times": 5,
+        },
+        {
+            "id": "text",
+            "kind": "branch",
+            "cases": [{"when": "{{ draft == '' }}", "node": {"kind": "template", "template": "nothing"}}],
+            "else": {"kind": "template", "template": "{{ draft }}!"},
+        },
+    ],
+    "output": "text",
+}
+
+
 def one(options: str) -> dict[str, Any]:
     node = {"id": "text", "kind": "generate", "model": MODEL, "prompt": f"Write [[standin {options}]]"}
     return {"nodes": [node], "output": "text"}
@@ -94,6 +114,7 @@ async def main(release: str) -> None:
             await here.heard(key, "node_started", "parts/1")
             await here.stop(key)
             await record(here, "stopped", key, folder)
+            await record(here, "branch-and-repeat", await here.request(ROUNDS), folder)
             await record(here, "failed", await here.request(one("fault=safety")), folder)
             await record(
                 here, "retried", await here.request(one("fault=cut times=1 after=3 chunks=6")), folder

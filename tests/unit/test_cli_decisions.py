@@ -4,7 +4,7 @@ import pytest
 
 from deploy.local.definition_files import parse
 from deploy.local.environment import choose_provider, inherited, service_variables
-from deploy.local.inputs import WrongInput, inputs_from
+from deploy.local.inputs import WrongInput, inputs_from, missing
 from deploy.local.log_lines import readable
 from deploy.local.plan import standard_plan
 from deploy.local.render import seconds_between, tokens
@@ -96,7 +96,24 @@ def test_inputs_take_the_type_that_the_engine_declares() -> None:
 
 
 def test_an_input_that_does_not_fit_its_type_is_left_for_the_gateway_to_refuse() -> None:
-    assert inputs_from(["chapters=many"], {"chapters": {"type": "number"}}) == {"chapters": "many"}
+    for text in ("many", "nan", "inf", "-1e999"):
+        assert inputs_from([f"chapters={text}"], {"chapters": {"type": "number"}}) == {"chapters": text}
+
+
+def test_what_must_be_given_and_is_not_is_asked_for() -> None:
+    declared = {
+        "topic": {"type": "text", "required": True, "title": "Topic"},
+        "tone": {"type": "choice", "required": True, "choices": ["warm", "dry"]},
+        "tags": {"type": "list", "required": True},
+        "words": {"type": "number", "required": True, "default": 5},
+        "notes": {"type": "text"},
+        "given": {"type": "text", "required": True},
+    }
+    assert list(missing(["given"], declared)) == [
+        ("topic", "Topic"),
+        ("tone", "tone (warm, dry)"),
+        ("tags", "tags (an empty line ends the list)"),
+    ]
 
 
 @pytest.mark.parametrize("word", ["topic", "=x", ""])

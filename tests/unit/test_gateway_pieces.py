@@ -1,5 +1,7 @@
 """Small decisions of the gateway: forms of output, limits, the fleet, what is left of lost calls."""
 
+from typing import Any
+
 import pytest
 
 from services.gateway.commands import limits_for
@@ -7,11 +9,12 @@ from services.gateway.idempotency import digest_of, is_key
 from services.gateway.output import media_type, nearest
 from services.gateway.problems import Problem
 from services.gateway.projection import project
+from services.gateway.resource import node_json, nodes_of
 from services.gateway.workers import GONE_SECONDS, Fleet
 from shared.deltas import Delta
 from shared.lost import text_of
 from shared.workflow import Limits
-from tests.support.make import folded, history, node_started, requested, started, workflow
+from tests.support.make import folded, history, node_completed, node_started, requested, started, workflow
 
 
 @pytest.mark.parametrize(
@@ -114,6 +117,37 @@ def test_items_stand_for_their_for_each_and_side_branches_for_nothing_better() -
     state = folded(history(requested(book), started(), node_started("parts", items=2)))
     assert nearest(workflow(book), state, {"parts/1": "b", "aside": "a", "plan": "{}"}, "text") == ["parts/1"]
     assert nearest(workflow(book), state, {"aside": "a", "plan": "{}"}, "text") == ["aside"]
+
+
+TASK = {"kind": "generate", "model": "m", "prompt": "x"}
+WAYS: dict[str, Any] = {
+    "nodes": [
+        {"id": "draft", "kind": "repeat", "node": TASK, "until": "{{ false }}", "times": 5},
+        {"id": "way", "kind": "branch", "name": "Way", "cases": [{"when": "{{ draft }}", "node": TASK}],
+         "else": {"kind": "template", "template": "{{ draft }}"}},
+    ],
+    "output": "way",
+}  # fmt: skip
+
+
+def test_rounds_and_cases_are_listed_once_they_have_begun() -> None:
+    happened = (node_started("draft"), node_completed("draft/0"), node_started("draft/1"))
+    nodes = list(nodes_of(folded(history(requested(WAYS), started(), *happened)), workflow(WAYS).nodes))
+    assert [key for key, _, _ in nodes] == ["draft", "draft/0", "draft/1", "way"]
+    shown = [node_json(*found) for found in nodes]
+    assert [node["kind"] for node in shown] == ["repeat", "generate", "generate", "branch"]
+    chosen = (node_completed("draft"), node_started("way"), node_completed("way/1", kind="template"))
+    later = folded(history(requested(WAYS), started(), *happened[:2], *chosen))
+    (*_, (key, node, state)) = nodes_of(later, workflow(WAYS).nodes)
+    found = node_json(key, node, state)
+    assert (found["id"], found["kind"], found["name"]) == ("way/1", "template", "Way")
+
+
+def test_the_last_round_stands_for_a_repeat() -> None:
+    happened = (node_started("draft"), node_completed("draft/0"), node_started("draft/1"))
+    state = folded(history(requested(WAYS), started(), *happened))
+    assert nearest(workflow(WAYS), state, {"draft/0": "a", "draft/1": "b"}, "way") == ["draft/1"]
+    assert nearest(workflow(WAYS), state, {"draft/0": "a", "draft/1": ""}, "way") == ["draft/0"]
 
 
 @pytest.mark.parametrize(

@@ -5,9 +5,9 @@ from pathlib import Path
 
 import pytest
 
-from shared.dependencies import sources
 from shared.templates import evaluate, render
 from shared.validation import InvalidDefinition, check_input, validate_engine
+from shared.workflow import models_used
 
 SAMPLES = sorted(Path("services/gateway/samples").glob("*.json"))
 MODELS = frozenset({"gemini-3.8-flash", "gemini-3.5-flash-lite"})
@@ -85,9 +85,9 @@ def test_every_template_of_a_sample_renders_with_defaults_alone(path):
     for node in found.nodes:
         looping = node.kind == "for_each"
         local = {node.as_: evaluate(node.items, values)[0], "index": 0} if looping else {}
-        for field, source, _ in sources(node):
-            if field != "items":
-                assert render(source, {**values, **local}).strip()
+        for source in node.sources():
+            if not source.expression:
+                assert render(source.text, {**values, **local}).strip()
         output = OUTLINES[path.stem] if node.id == "outline" else "Some text."
         values[node.id] = [output] if looping else output
 
@@ -146,7 +146,7 @@ def test_an_unknown_kind_comes_with_a_suggestion():
         (
             "a",
             "nodes.a",
-        ): "there is no kind 'tmplate', only generate, for_each, template; did you mean template?"
+        ): "there is no kind 'tmplate', only generate, template, for_each, branch, repeat; did you mean template?"
     }
 
 
@@ -163,6 +163,7 @@ def test_an_input_default_of_a_wrong_form_is_told_once():
         ({"type": "text", "default": 3}, "default"),
         ({"type": "choice"}, "choices"),
         ({"type": "choice", "choices": ["a", "a"]}, "choices"),
+        ({"type": "choice", "choices": ["a", " "]}, "choices"),
         ({"type": "choice", "choices": ["a"], "default": "b"}, "default"),
         ({"type": "text", "choices": ["a"]}, "choices"),
         ({"type": "number", "minimum": 3, "maximum": 2}, "minimum"),
@@ -273,6 +274,155 @@ def test_models_are_checked_where_they_are_known():
 def test_a_retired_model_names_its_successor():
     found = problems(engine(generate("a", "x", model="old")), MODELS, {"old": "gemini-3.8-flash"})
     assert found == {("a", "nodes.a.model"): "old is retired; its successor is gemini-3.8-flash"}
+
+
+def branch(**changes):
+    case = {"when": "{{ topic == 'tea' }}", "node": {"kind": "template", "template": "x"}}
+    return {"id": "way", "kind": "branch", "cases": [case], **changes}
+
+
+def repeat(**changes):
+    node = {"kind": "template", "template": "{{ previous }}{{ index }}"}
+    return {
+        "id": "draft",
+        "kind": "repeat",
+        "node": node,
+        "until": "{{ previous or index }}",
+        "times": 2,
+        **changes,
+    }
+
+
+def test_branches_and_repeats_are_read():
+    both = engine(branch(**{"else": {"kind": "template", "template": "y"}}), repeat(after=["way"]))
+    found = validate_engine(both, MODELS)
+    assert [node.kind for node in found.nodes] == ["branch", "repeat"]
+    assert validate_engine(json.loads(found.model_dump_json(by_alias=True)), MODELS) == found
+
+
+def test_fields_inside_a_branch_are_named_without_marks_of_the_parser():
+    cases = [
+        {"when": "{{ topic }}", "node": {"kind": "generate", "model": "m", "promt": "x"}},
+        {"wen": "{{ topic }}", "node": {"kind": "tmplate"}},
+    ]
+    assert problems(engine(branch(cases=cases, **{"else": {"kind": "template"}}, x=1))) == {
+        ("way", "nodes.way.cases.0.node.prompt"): "is missing",
+        ("way", "nodes.way.cases.0.node.promt"): "is not a field that is known here; did you mean prompt?",
+        ("way", "nodes.way.cases.1.when"): "is missing",
+        ("way", "nodes.way.cases.1.wen"): "is not a field that is known here; did you mean when?",
+        (
+            "way",
+            "nodes.way.cases.1.node",
+        ): "there is no kind 'tmplate', only generate, template; did you mean template?",
+        ("way", "nodes.way.else.template"): "is missing",
+        ("way", "nodes.way.x"): "is not a field that is known here",
+    }
+
+
+def test_a_branch_needs_a_case_and_a_repeat_a_bound():
+    assert set(problems(engine(branch(cases=[])))) == {("way", "nodes.way.cases")}
+    assert problems(engine(repeat(times=51))) == {("draft", "nodes.draft.times"): "must be at most 50"}
+
+
+@pytest.mark.parametrize("until", ["no", "{{ index }} {{ index }}", "{{ previos }}", "{% if x %}{% endif %}"])
+def test_conditions_are_one_expression_of_known_names(until):
+    assert set(problems(engine(repeat(until=until)))) == {("draft", "nodes.draft.until")}
+
+
+def test_the_round_before_is_known_inside_its_repeat_only():
+    assert set(problems(engine(template("a", "{{ previous }}")))) == {("a", "nodes.a.template")}
+    found = problems(engine(repeat(), template("previous", "{{ draft }}")))
+    assert set(found) == {("draft", "nodes.draft.node")}
+
+
+def test_models_are_checked_wherever_a_task_stands():
+    task = {"kind": "generate", "model": "gemini-3.8-flsh", "prompt": "x", "output_schema": {"type": "obj"}}
+    found = problems(engine(branch(**{"else": task}), fallback_model="old"), MODELS, {"old": "new"})
+    assert found == {
+        (
+            "way",
+            "nodes.way.else.model",
+        ): "there is no model 'gemini-3.8-flsh'; did you mean gemini-3.8-flash?",
+        ("way", "nodes.way.else.output_schema.type"): found[("way", "nodes.way.else.output_schema.type")],
+        (None, "fallback_model"): "old is retired; its successor is new",
+    }
+
+
+def test_the_fallback_model_counts_as_used_and_travels_with_the_execution():
+    found = validate_engine(engine(fallback_model="gemini-3.5-flash-lite"), MODELS)
+    assert models_used(found.workflow()) == {"gemini-3.8-flash", "gemini-3.5-flash-lite"}
+    plain = validate_engine(engine(template("a", "x"), fallback_model="gemini-3.8-flash"), MODELS)
+    assert models_used(plain.workflow()) == set()
+
+
+def test_nodes_that_the_output_does_not_need_are_told():
+    found = problems(engine(template("a", "x"), template("b", "{{ a }}"), template("c", "y")))
+    detail = "the output does not need it: name it in a template or in `after`, or take it out"
+    assert found == {("a", "nodes.a"): detail, ("b", "nodes.b"): detail}
+
+
+OUTLINE = {
+    "type": "object",
+    "properties": {"title": {"type": "string"}, "items": {"type": "array", "items": {"type": "string"}}},
+}
+
+
+@pytest.mark.parametrize(
+    ("items", "detail"),
+    [
+        ("{{ text }}", "must give a list such as {{ text.splitlines() }}, and this is a text"),
+        ("{{ topic }}", "must give a list such as {{ text.splitlines() }}, and this is a text"),
+        ("{{ outline }}", "must give a list, and this is an object"),
+        ("{{ outline.title }}", "must give a list such as {{ text.splitlines() }}, and this is a text"),
+        ("{{ 5 }}", "must give a list, and this is a number"),
+        ("{{ outline.items }}", "outline.items is a method of every object: write outline['items']"),
+        ("{{ outline.titel }}", "the output_schema of outline has no 'titel'; did you mean title?"),
+        ("{{ text.parts }}", "text is a text and has no 'parts'"),
+    ],
+)
+def test_items_that_are_certainly_no_list(items, detail):
+    outline = generate("outline", "x", output_schema=OUTLINE)
+    found = problems(
+        engine(outline, generate("text", "{{ outline }}"), for_each("parts", items, after=["text"]))
+    )
+    assert found == {("parts", "nodes.parts.items"): detail}
+
+
+@pytest.mark.parametrize(
+    "items",
+    [
+        "{{ outline['items'] }}",
+        "{{ text.splitlines() }}",
+        "{{ outline.title or [] }}",
+        "{{ text | list }}",
+        "{{ range(3) }}",
+        "{{ outline.others | default([]) }}",
+        "{{ outline.get('x', []) }}",
+    ],
+)
+def test_items_that_may_be_a_list(items):
+    outline = generate("outline", "x", output_schema=OUTLINE)
+    loop = for_each("parts", items, after=["text"])
+    validate_engine(engine(outline, generate("text", "{{ outline }}"), loop), MODELS)
+
+
+def test_fields_of_an_item_are_known_from_the_schema_of_its_list():
+    chapter = {"type": "object", "properties": {"title": {"type": "string"}}}
+    schema = {"type": "object", "properties": {"chapters": {"type": "array", "items": chapter}}}
+    outline = generate("outline", "x", output_schema=schema)
+    task = {"kind": "template", "template": "{{ item.titel }}"}
+    found = problems(engine(outline, for_each("parts", "{{ outline.chapters }}", task)))
+    assert found == {
+        (
+            "parts",
+            "nodes.parts.node.template",
+        ): "the output_schema of item has no 'titel'; did you mean title?"
+    }
+
+
+@pytest.mark.parametrize("text", ["{{ [1, 2] | random }}", "{{ lipsum() }}"])
+def test_templates_have_nothing_that_changes_from_one_time_to_the_next(text):
+    assert set(problems(engine(template("a", text)))) == {("a", "nodes.a.template")}
 
 
 @pytest.mark.parametrize(

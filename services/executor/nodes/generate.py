@@ -9,8 +9,8 @@ from services.executor.models.answer import Accepted, judge
 from services.executor.models.provider import ModelError, ModelRequest
 from services.executor.nodes.context import NodeFailed, Run
 from services.executor.nodes.keep import keep_text
-from services.executor.planner import CallModel
 from services.executor.retry import next_delay
+from services.executor.steps import CallModel
 from shared import conventions as metrics
 from shared.deltas import Delta, Waiting
 from shared.events import NodeCompleted, NodeStarted

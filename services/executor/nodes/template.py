@@ -2,7 +2,7 @@
 
 from services.executor.nodes.context import Run
 from services.executor.nodes.keep import keep_text
-from services.executor.planner import GiveText
+from services.executor.steps import GiveText
 from shared.events import NodeCompleted
 
 

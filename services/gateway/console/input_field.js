@@ -36,7 +36,7 @@ function control(input, common) {
       return html`<input type="text" inputmode="decimal" autocomplete="off" ...${common} />`;
     case "choice":
       return html`<select ...${common}>
-        ${!input.required && html`<option value="">–</option>`}
+        ${(!input.required || !common.value) && html`<option value="">–</option>`}
         ${(input.choices ?? []).map((choice) => html`<option key=${choice} value=${choice}>${choice}</option>`)}
       </select>`;
     default:
@@ -52,5 +52,7 @@ function hintOf(input) {
     : minimum != null ? `At least ${minimum}.`
     : maximum != null ? `At most ${maximum}.`
     : "";
-  return [input.description, range, input.type === "list" && "One item a line."].filter(Boolean).join(" ");
+  const unit = input.type === "list" ? "items" : "characters";
+  const most = input.max_length != null && `At most ${input.max_length} ${unit}.`;
+  return [input.description, range, input.type === "list" && "One item a line.", most].filter(Boolean).join(" ");
 }

@@ -1,0 +1,1 @@
+"""What each kind of node does next: one file a kind, all of them in `registry`. Pure."""
