@@ -50,6 +50,8 @@ class GenerateTask(_Strict):
     thinking: Literal["minimal", "low", "medium", "high"] | None = None
     max_tokens: PositiveInt | None = None
     output_schema: dict[str, Any] | None = None
+    continue_truncated: bool = False
+    """Whether an answer that ends at the limit of tokens is to be gone on with, instead of being kept as it is."""
 
 
 class TemplateTask(_Strict):
@@ -97,6 +99,8 @@ class Workflow(_Strict):
     inputs: dict[Annotated[str, Field(pattern=ID_PATTERN)], Input] = {}
     nodes: tuple[Node, ...] = Field(min_length=1, max_length=200)
     output: str
+    fallback_model: str | None = Field(default=None, min_length=1, max_length=200)
+    """The model to take while the one that a node names is down."""
 
     def node(self, node_id: str) -> GenerateNode | TemplateNode | ForEachNode:
         """Raises: KeyError, when there is none of that id."""
@@ -115,12 +119,15 @@ class Engine(Workflow):
     limits: Limits | None = None
 
     def workflow(self) -> Workflow:
-        return Workflow(inputs=self.inputs, nodes=self.nodes, output=self.output)
+        return Workflow(
+            inputs=self.inputs, nodes=self.nodes, output=self.output, fallback_model=self.fallback_model
+        )
 
 
 def models_used(workflow: Workflow) -> set[str]:
     """Names of all models that the workflow may call."""
-    return {task.model for task in _tasks(workflow) if isinstance(task, GenerateTask)}
+    named = {task.model for task in _tasks(workflow) if isinstance(task, GenerateTask)}
+    return named | {workflow.fallback_model} if named and workflow.fallback_model else named
 
 
 def _tasks(workflow: Workflow) -> Iterator[GenerateTask | TemplateTask]:

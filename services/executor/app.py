@@ -13,8 +13,13 @@ from nats.aio.msg import Msg
 from services.executor.apart import Apart
 from services.executor.evidence import Witness
 from services.executor.intake import Intake
+from services.executor.models.gate import Gate
 from services.executor.models.gemini import Gemini, rehearse
-from services.executor.run import Parts
+from services.executor.models.limiter import Limiter
+from services.executor.models.names import OPENAI_PREFIX
+from services.executor.models.provider import Provider
+from services.executor.models.registry import Models
+from services.executor.parts import Parts
 from services.executor.server_clock import ServerClock
 from services.executor.settings import ExecutorSettings
 from services.executor.signals import subscribe
@@ -40,6 +45,18 @@ LOOK_SECONDS = 1.0
 _log = logging.getLogger(__name__)
 
 
+def models(settings: ExecutorSettings) -> Models:
+    """The providers that are configured."""
+    others: dict[str, Provider] = {}
+    if settings.openai_api_key is not None or settings.openai_base_url is not None:
+        # Its SDK takes a second and 30 MB, which are not spent where nobody uses it.
+        from services.executor.models.openai_compatible import OpenAICompatible
+
+        key = settings.openai_api_key.get_secret_value() if settings.openai_api_key is not None else None
+        others[OPENAI_PREFIX] = OpenAICompatible(key, settings.openai_base_url)
+    return Models(Gemini(settings.gemini_api_key.get_secret_value(), settings.gemini_base_url), others)
+
+
 class Executor:
     """The parts that live as long as the process."""
 
@@ -47,15 +64,18 @@ class Executor:
         js = client.jetstream()
         self.settings = settings
         self.client = client
-        self.gemini = Gemini(settings.gemini_api_key.get_secret_value(), settings.gemini_base_url)
+        self.models = models(settings)
+        clock = ServerClock()
         self.heartbeat = Heartbeat(js, service=SERVICE, instance=settings.instance, snapshot=self.snapshot)
         parts = Parts(
             nc=client,
             artifacts=Artifacts(js),
-            provider=self.gemini,
+            provider=self.models,
             times=settings.times,
-            clock=ServerClock(),
+            clock=clock,
             apart=Apart(),
+            gate=Gate(Limiter(js, settings.model_limits, clock.now) if settings.model_limits else None),
+            retry_budget=settings.retry_budget,
         )
         self.worker = Worker(
             ExecutionLog(client),
@@ -176,6 +196,6 @@ async def main(settings: ExecutorSettings, stop: Stop, maker: LineMaker) -> None
             executor.worker.leave()
             await executor.intake.leave()
             await executor.worker.release_all(settings.shutdown_seconds)
-        await executor.gemini.aclose()
+        await executor.models.aclose()
     finally:
         await client.close()

@@ -209,5 +209,5 @@ async def executing(here: World) -> AsyncIterator[None]:
         yield
     finally:
         await cancel_and_wait(intake)
-        await executor.gemini.aclose()
+        await executor.models.aclose()
         await client.close()

@@ -1,0 +1,49 @@
+"""The HTTP client that the providers' SDKs are given, and how a caller hangs up."""
+
+import contextlib
+import functools
+import os
+import socket
+from contextvars import ContextVar
+
+import httpx2
+
+from services.executor.models.provider import Caller
+
+CONNECT_SECONDS = 10.0
+_caller: ContextVar[Caller] = ContextVar("caller")
+
+
+def http_client(transport: httpx2.AsyncBaseTransport | None = None) -> httpx2.AsyncClient:
+    """Ours, so that the transport never depends on what else is installed. It neither retries nor times out but when
+    connecting: how long an answer may take is watched by who makes the call.
+    """
+    return httpx2.AsyncClient(
+        timeout=httpx2.Timeout(None, connect=CONNECT_SECONDS),
+        limits=httpx2.Limits(max_connections=None, max_keepalive_connections=64),
+        event_hooks={"response": [_answered]},
+        transport=transport,
+    )
+
+
+def called_by(caller: Caller) -> None:
+    """Whoever's answers arrive in this task is told how to hang up."""
+    _caller.set(caller)
+
+
+def never_sent(error: BaseException | None) -> bool:
+    """Whether the request can not have reached the provider."""
+    return isinstance(error, httpx2.ConnectError | httpx2.ConnectTimeout | httpx2.PoolTimeout)
+
+
+async def _answered(response: httpx2.Response) -> None:
+    caller, stream = _caller.get(None), response.extensions.get("network_stream")
+    connection = stream.get_extra_info("socket") if stream is not None else None
+    if caller is not None and connection is not None:
+        caller.connected(functools.partial(_hang_up, connection))
+
+
+def _hang_up(connection: socket.socket) -> None:
+    """Sends the end of our side. The transport, which owns the descriptor, is left to close it."""
+    with contextlib.suppress(OSError), socket.socket(fileno=os.dup(connection.fileno())) as same:
+        same.shutdown(socket.SHUT_WR)
