@@ -48,7 +48,8 @@ class Tries:
         """Of the next call."""
         request = replace(self.asked, model=self._model or self.asked.model)
         if self.said:
-            return replace(request, said=self.said, then=GO_ON)
+            # Without the schema: whoever is bound to it can only begin a whole answer anew.
+            return replace(request, said=self.said, then=GO_ON, output_schema=None)
         if self.broken is not None:
             return replace(request, said=self.broken[0], then=CORRECT.format(error=self.broken[1]))
         return request

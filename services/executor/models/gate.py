@@ -44,7 +44,7 @@ class Gate:
         circuit = self._circuits.setdefault(model, Circuit())
         await _wait(circuit, tell)  # before a turn is taken, which would be lost
         if self._limiter is not None:
-            await _turn(self._limiter, model, reserved, tell)
+            await self._limiter.take(model, reserved, lambda seconds: tell(LIMITED, seconds))
             await _wait(circuit, tell)
         return Ticket(model=model, reserved=reserved, probe=circuit.begin())
 
@@ -65,13 +65,6 @@ async def _wait(circuit: Circuit, tell: Tell) -> None:
     """Returns in the very step in which the circuit lets a call go."""
     while (seconds := circuit.wait(time.monotonic())) > 0:
         await tell(circuit.reason, seconds)
-        await asyncio.sleep(seconds)
-
-
-async def _turn(limiter: Limiter, model: str, tokens: int, tell: Tell) -> None:
-    seconds = await limiter.take(model, tokens)
-    if seconds > 0:
-        await tell(LIMITED, seconds)
         await asyncio.sleep(seconds)
 
 

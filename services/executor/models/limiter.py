@@ -6,7 +6,7 @@ import logging
 import random
 import re
 from collections import deque
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 
 import orjson
@@ -15,12 +15,16 @@ from nats.js import JetStreamContext
 from nats.js.errors import KeyNotFoundError, KeyWrongLastSequenceError
 from nats.js.kv import KeyValue
 
-from services.executor.models.quota import HORIZON_SECONDS, Bucket, Limit, reserve, settle
+from services.executor.models.quota import HORIZON_SECONDS, Bucket, Limit, expected, reserve, settle
 from shared.subjects import LIMITS
 from shared.tasks import spawn
 
 BATCH = 32
 """So many waiting calls are reserved for at once."""
+SOON_SECONDS = 0.2
+AGAIN_SECONDS = 5.0
+"""Between two words to who waits for a moment that is not known yet."""
+Tell = Callable[[float], Awaitable[None]]
 ALONE_SECONDS = 2.0
 """After so long without an answer of NATS this executor goes by what it knows: calls are not blocked by it."""
 
@@ -49,19 +53,36 @@ class Limiter:
         self._lines = {model: _Line(limit) for model, limit in limits.items()}
         self._bucket: KeyValue | None = None
 
-    async def take(self, model: str, tokens: int) -> float:
-        """Seconds after which the call may begin, 0 for a model without limits. Returns once they are reserved.
+    async def take(self, model: str, tokens: int, tell: Tell) -> None:
+        """Returns when a call of about so many tokens may begin; at once for a model without limits.
 
-        Never raises for NATS being away.
+        `tell` hears about how many seconds that takes, if it takes any. Never raises for NATS being away.
         """
         line = self._lines.get(model)
         if line is None:
-            return 0.0
-        future: asyncio.Future[float] = asyncio.get_running_loop().create_future()
-        line.waiting.append((tokens, future))
+            return
+        moment: asyncio.Future[float] = asyncio.get_running_loop().create_future()
+        line.waiting.append((tokens, moment))
         if line.task is None or line.task.done():
             line.task = spawn(self._serve(model, line), name=f"limiter {model}")
-        return max(0.0, await future - self._now())
+        try:
+            seconds = await self._given(line, moment, tell) - self._now()
+        finally:
+            moment.cancel()  # who is stopped while waiting waits no more
+        if seconds > 0:
+            await tell(seconds)
+            await asyncio.sleep(seconds)
+
+    async def _given(self, line: _Line, moment: asyncio.Future[float], tell: Tell) -> float:
+        """The moment of the call, which is not known while it lies far ahead."""
+        seconds = SOON_SECONDS
+        while True:
+            await asyncio.wait([moment], timeout=seconds)
+            if moment.done():
+                return moment.result()
+            ahead = next((n for n, (_, other) in enumerate(line.waiting) if other is moment), 0)
+            await tell(expected(line.bucket, line.limit, self._now(), ahead))
+            seconds = AGAIN_SECONDS
 
     def used(self, model: str, reserved: int, tokens: int) -> None:
         """A call that had so many tokens reserved has used so many."""

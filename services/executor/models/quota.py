@@ -67,6 +67,12 @@ def settle(bucket: Bucket, limit: Limit, tokens: int) -> Bucket:
     return Bucket(requests=bucket.requests, tokens=max(0.0, moved))
 
 
+def expected(bucket: Bucket, limit: Limit, now: float, ahead: int) -> float:
+    """About how many seconds it takes until a call may begin that has so many others before it, without a moment."""
+    between = MINUTE / limit.requests_per_minute if limit.requests_per_minute else 0.0
+    return max(0.0, _earliest(bucket, limit) - now) + ahead * between
+
+
 def _earliest(bucket: Bucket, limit: Limit) -> float:
     requests, tokens = limit.requests_per_minute, limit.tokens_per_minute
     return max(

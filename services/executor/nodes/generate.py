@@ -7,6 +7,7 @@ and every call has its own: one `node_started`, one call, one usage.
 import asyncio
 import random
 import time
+from dataclasses import replace
 
 from services.executor.call import Call
 from services.executor.models.answer import Accepted, judge
@@ -91,9 +92,33 @@ class _Node:
         run.opened(call)
         call.begin()
         try:
-            return await _follow(run, call, may_go_on=self._tries.may_go_on)
+            await _follow(run, call)
+            return self._judged(call)
         except ModelError as error:
             return error
+
+    def _judged(self, call: Call) -> Accepted | None:
+        """By the node's own request, whatever this call asked. Raises: ModelError."""
+        model = metrics.model_label(call.request.model)
+        if call.aborted:
+            metrics.MODEL_CALLS.labels(model, "cancelled").inc()
+            return None
+        whole = replace(call.request, output_schema=self._tries.asked.output_schema)
+        try:
+            if call.error is not None:
+                raise call.error
+            accepted = judge(whole, call.answer, may_go_on=self._tries.may_go_on)
+        except ModelError as error:
+            if error.used:
+                call.error = error  # its last report of usage is not its final one
+            metrics.MODEL_CALLS.labels(model, error.code).inc()
+            raise
+        metrics.MODEL_CALLS.labels(model, "ok").inc()
+        for usage in call.usage:
+            used = metrics.model_label(usage.model)
+            for kind in ("input", "cached", "output", "thoughts", "tool"):
+                metrics.TOKENS.labels(used, kind).inc(getattr(usage.tokens, kind))
+        return accepted
 
     async def goes_on(self, outcome: Accepted | ModelError | None) -> bool:
         """Completes the node, or waits until another call makes sense. Raises: NodeFailed, when none does."""
@@ -163,11 +188,8 @@ def _started(
     )
 
 
-async def _follow(run: Run, call: Call, *, may_go_on: bool) -> Accepted | None:
-    """Publishes what arrives until the end. None when the call was ended from outside.
-
-    Raises: ModelError, also for a provider that goes silent.
-    """
+async def _follow(run: Run, call: Call) -> None:
+    """Publishes what arrives until the end, also when that comes from outside or by a provider that goes silent."""
     began = time.monotonic()
     sent = await _publish(run, call, 0)
     waits = True
@@ -184,26 +206,8 @@ async def _follow(run: Run, call: Call, *, may_go_on: bool) -> Accepted | None:
         sent = await _publish(run, call, sent)
         await call.closed(run.times.merge)
     await _publish(run, call, sent)
-    return _judged(call, time.monotonic() - began, may_go_on=may_go_on)
-
-
-def _judged(call: Call, seconds: float, *, may_go_on: bool) -> Accepted | None:
-    model = metrics.model_label(call.request.model)
-    metrics.MODEL_SECONDS.labels(model).observe(seconds)
-    try:
-        if call.aborted:
-            metrics.MODEL_CALLS.labels(model, "cancelled").inc()
-            return None
-        if call.error is not None:
-            raise call.error
-        accepted = judge(call.request, call.answer, may_go_on=may_go_on)
-    except ModelError as error:
-        if error.used:
-            call.error = error  # its last report of usage is not its final one
-        metrics.MODEL_CALLS.labels(model, error.code).inc()
-        raise
-    metrics.MODEL_CALLS.labels(model, "ok").inc()
-    return accepted
+    seconds = time.monotonic() - began
+    metrics.MODEL_SECONDS.labels(metrics.model_label(call.request.model)).observe(seconds)
 
 
 async def _give_up(call: Call) -> None:
@@ -254,8 +258,4 @@ async def _complete(run: Run, step: CallModel, call: Call, accepted: Accepted) -
         )
     )
     reach(Point.EXECUTOR_NODE_COMPLETED)
-    for usage in call.usage:
-        model = metrics.model_label(usage.model)
-        for kind in ("input", "cached", "output", "thoughts", "tool"):
-            metrics.TOKENS.labels(model, kind).inc(getattr(usage.tokens, kind))
     run.finished(step.node, accepted.text, structured)
