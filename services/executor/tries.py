@@ -100,7 +100,7 @@ class Tries:
         return True
 
     def _falls_back(self, error: ModelError) -> bool:
-        useless = error.code == "model_not_found"
+        useless = not error.retryable and error.code in ("model_not_found", "quota")
         down = error.retryable and (
             self.failures >= FALLBACK_AFTER or (error.delay or 0.0) > FALLBACK_SECONDS
         )

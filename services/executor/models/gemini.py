@@ -1,12 +1,12 @@
 """Gemini through google-genai. Nothing else in the project imports that SDK."""
 
-from collections.abc import Callable
 from typing import Any
 
 import httpx2
 from google import genai
 from google.genai import errors, types
 
+from services.executor.models import transport
 from services.executor.models.provider import Caller, Finish, ModelError, ModelRequest, Piece
 from services.executor.models.transport import called_by, http_client, never_sent
 from shared.usage import Tokens
@@ -31,9 +31,9 @@ class Gemini:
     """
 
     def __init__(
-        self, api_key: str, base_url: str | None = None, transport: httpx2.AsyncBaseTransport | None = None
+        self, api_key: str, base_url: str | None = None, via: httpx2.AsyncBaseTransport | None = None
     ) -> None:
-        self._http = http_client(transport)
+        self._http = http_client(via)
         options = types.HttpOptions(api_version=API_VERSION, httpx_async_client=self._http, base_url=base_url)
         self._client = genai.Client(api_key=api_key, http_options=options)
 
@@ -61,23 +61,7 @@ class Gemini:
 
 
 async def rehearse() -> None:
-    """Runs one call against an answer made here, so that the first real one does not wait for the SDK to build its
-    types (a third of a second).
-    """
-
-    def answer(_: httpx2.Request) -> httpx2.Response:
-        return httpx2.Response(200, headers={"content-type": "text/event-stream"}, content=_REHEARSED)
-
-    class Nobody:
-        def receive(self, piece: Piece) -> None: ...
-
-        def connected(self, hang_up: Callable[[], None]) -> None: ...
-
-    gemini = Gemini("rehearsal", "http://rehearsal.invalid", httpx2.MockTransport(answer))
-    await gemini.stream(
-        ModelRequest(model="rehearsal", prompt="x", output_schema={"type": "object"}), Nobody()
-    )
-    await gemini.aclose()
+    await transport.rehearse(lambda made: Gemini("rehearsal", "http://rehearsal.invalid", made), _REHEARSED)
 
 
 _REHEARSED = (

@@ -12,13 +12,15 @@ from dataclasses import dataclass, field
 import orjson
 from nats.errors import Error as NatsError
 from nats.js import JetStreamContext
-from nats.js.errors import KeyNotFoundError, KeyWrongLastSequenceError
+from nats.js.errors import APIError, KeyNotFoundError, KeyWrongLastSequenceError
 from nats.js.kv import KeyValue
 
 from services.executor.models.quota import HORIZON_SECONDS, Bucket, Limit, expected, reserve, settle
 from shared.subjects import LIMITS
 from shared.tasks import spawn
 
+_REFUSED = frozenset({10164, 10158})
+"""Error codes of a cluster for a compare-and-set that came too late, beside the one that the client knows."""
 BATCH = 32
 """So many waiting calls are reserved for at once."""
 SOON_SECONDS = 0.2
@@ -63,20 +65,20 @@ class Limiter:
             return
         moment: asyncio.Future[float] = asyncio.get_running_loop().create_future()
         line.waiting.append((tokens, moment))
-        if line.task is None or line.task.done():
-            line.task = spawn(self._serve(model, line), name=f"limiter {model}")
         try:
-            seconds = await self._given(line, moment, tell) - self._now()
+            seconds = await self._given(model, line, moment, tell) - self._now()
         finally:
             moment.cancel()  # who is stopped while waiting waits no more
         if seconds > 0:
             await tell(seconds)
             await asyncio.sleep(seconds)
 
-    async def _given(self, line: _Line, moment: asyncio.Future[float], tell: Tell) -> float:
+    async def _given(self, model: str, line: _Line, moment: asyncio.Future[float], tell: Tell) -> float:
         """The moment of the call, which is not known while it lies far ahead."""
         seconds = SOON_SECONDS
         while True:
+            if line.task is None or line.task.done():
+                line.task = spawn(self._serve(model, line), name=f"limiter {model}")
             await asyncio.wait([moment], timeout=seconds)
             if moment.done():
                 return moment.result()
@@ -92,8 +94,7 @@ class Limiter:
 
     async def _serve(self, model: str, line: _Line) -> None:
         """Reserves for all who wait, in batches, until nobody does."""
-        while line.waiting:
-            wanted = [each for each in line.waiting if not each[1].done()][:BATCH]
+        while wanted := [each for each in line.waiting if not each[1].done()][:BATCH]:
             moments = await self._reserved(model, line, [tokens for tokens, _ in wanted])
             for (_, future), at in zip(wanted, moments, strict=False):
                 if not future.done():
@@ -128,7 +129,9 @@ class Limiter:
             data = orjson.dumps({"requests": changed.requests, "tokens": changed.tokens})
             try:
                 line.revision = await bucket.update(key, data, last=line.revision)
-            except KeyWrongLastSequenceError:
+            except APIError as error:
+                if not (isinstance(error, KeyWrongLastSequenceError) or error.err_code in _REFUSED):
+                    raise
                 await asyncio.sleep(random.random() * 0.005)  # noqa: S311 - so that two do not meet again
                 await self._read(bucket, key, line)
                 continue
@@ -142,13 +145,15 @@ class Limiter:
         return changed, list(moments)
 
     async def _read(self, bucket: KeyValue, key: str, line: _Line) -> None:
-        line.bucket, line.revision = Bucket(), 0
-        with contextlib.suppress(KeyNotFoundError):
+        try:
             entry = await bucket.get(key)
-            line.revision = entry.revision or 0
-            with contextlib.suppress(ValueError, TypeError, KeyError):
-                found = orjson.loads(entry.value or b"")
-                line.bucket = Bucket(requests=float(found["requests"]), tokens=float(found["tokens"]))
+        except KeyNotFoundError:
+            line.bucket, line.revision = Bucket(), 0
+            return
+        line.bucket, line.revision = Bucket(), entry.revision or 0
+        with contextlib.suppress(ValueError, TypeError, KeyError):
+            found = orjson.loads(entry.value or b"")
+            line.bucket = Bucket(requests=float(found["requests"]), tokens=float(found["tokens"]))
 
 
 def key_of(model: str) -> str:

@@ -7,6 +7,7 @@ import openai
 from openai.types import CompletionUsage
 from openai.types.chat import ChatCompletionChunk
 
+from services.executor.models import transport
 from services.executor.models.names import OPENAI_PREFIX
 from services.executor.models.provider import Caller, Finish, ModelError, ModelRequest, Piece
 from services.executor.models.transport import called_by, http_client, never_sent
@@ -33,11 +34,11 @@ class OpenAICompatible:
         self,
         api_key: str | None,
         base_url: str | None = None,
-        transport: httpx2.AsyncBaseTransport | None = None,
+        via: httpx2.AsyncBaseTransport | None = None,
     ) -> None:
         """Without a key one is sent that says nothing, for endpoints that need none."""
         self._url = base_url or OPENAI_URL
-        self._http = http_client(transport)
+        self._http = http_client(via)
         self._client = openai.AsyncOpenAI(
             api_key=api_key or "none", base_url=self._url, http_client=self._http, max_retries=0
         )
@@ -62,6 +63,19 @@ class OpenAICompatible:
 
     async def aclose(self) -> None:
         await self._http.aclose()
+
+
+async def rehearse() -> None:
+    await transport.rehearse(
+        lambda made: OpenAICompatible("rehearsal", "http://rehearsal.invalid", made), _REHEARSED
+    )
+
+
+_REHEARSED = (
+    b'data: {"id": "x", "object": "chat.completion.chunk", "created": 0, "model": "x", "choices": [{"index": 0,'
+    b' "delta": {"content": "x"}, "finish_reason": "stop"}], "usage": {"prompt_tokens": 1, "completion_tokens": 1,'
+    b' "total_tokens": 2}}\n\ndata: [DONE]\n\n'
+)
 
 
 def _parameters(request: ModelRequest, url: str) -> dict[str, Any]:

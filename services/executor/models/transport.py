@@ -4,11 +4,12 @@ import contextlib
 import functools
 import os
 import socket
+from collections.abc import Callable
 from contextvars import ContextVar
 
 import httpx2
 
-from services.executor.models.provider import Caller
+from services.executor.models.provider import Caller, ModelRequest, Piece, Provider
 
 CONNECT_SECONDS = 10.0
 _caller: ContextVar[Caller] = ContextVar("caller")
@@ -24,6 +25,27 @@ def http_client(transport: httpx2.AsyncBaseTransport | None = None) -> httpx2.As
         event_hooks={"response": [_answered]},
         transport=transport,
     )
+
+
+async def rehearse(make: Callable[[httpx2.AsyncBaseTransport], Provider], answer: bytes) -> None:
+    """Runs one call against a stream made here, so that the first real one does not wait for the SDK to build its types
+    (a third of a second).
+    """
+
+    def respond(_: httpx2.Request) -> httpx2.Response:
+        return httpx2.Response(200, headers={"content-type": "text/event-stream"}, content=answer)
+
+    provider = make(httpx2.MockTransport(respond))
+    await provider.stream(
+        ModelRequest(model="rehearsal", prompt="x", output_schema={"type": "object"}), _Nobody()
+    )
+    await provider.aclose()
+
+
+class _Nobody:
+    def receive(self, piece: Piece) -> None: ...
+
+    def connected(self, hang_up: Callable[[], None]) -> None: ...
 
 
 def called_by(caller: Caller) -> None:

@@ -23,7 +23,7 @@ from shared.deltas import Delta, Waiting
 from shared.events import NodeCompleted, NodeStarted
 from shared.execution import ExecutionState
 from shared.fault_points import Point, reach
-from shared.usage import ModelUsage, Tier
+from shared.usage import Certainty, ModelUsage, Tier
 
 CLOSE_SECONDS = 2.0
 DELTA_CHARACTERS = 50_000
@@ -66,12 +66,11 @@ class _Node:
 
     def settle(self, ticket: Ticket) -> None:
         call = self._call
-        tokens = call.answer.tokens if call is not None else None
         self._run.gate.leave(
             ticket,
             error=call.error if call is not None else None,
             answered=call is not None and call.begun,
-            used=tokens.total if tokens is not None else None,
+            used=_used(call) if call is not None else 0,
         )
 
     async def call(self) -> Accepted | ModelError | None:
@@ -165,6 +164,13 @@ class _Node:
             waiting=Waiting(reason=reason, seconds=round(seconds, 3)),
         )
         await self._run.publish(delta)
+
+
+def _used(call: Call) -> int | None:
+    """All tokens of the call; None when they are not known."""
+    if any(usage.tokens.certainty is Certainty.UNKNOWN for usage in call.usage):
+        return None
+    return sum(usage.tokens.total for usage in call.usage)
 
 
 def _request(step: CallModel) -> ModelRequest:
