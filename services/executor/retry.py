@@ -10,6 +10,8 @@ BUDGET = 100
 """Of retries that one execution may make in all, where nothing else is set."""
 BASE_SECONDS = 0.5
 CAP_SECONDS = 30.0
+GRACE = 4
+"""So many times the provider's own delay is taken at its word."""
 PATIENT = frozenset({"quota", "overloaded"})
 """Refusals that cost nothing: tried again for as long as the execution has time, and not part of its budget."""
 
@@ -31,15 +33,19 @@ def next_delay(
 ) -> float | None:
     """Seconds to wait before the next try, after `tries` failed ones in a row; None to give up.
 
-    The provider's own delay is honoured, with a little spread on top; without one the wait is exponential with full
-    jitter. `chance` is uniform in [0, 1). `budget` counts the retries that the execution may still make.
+    The provider's own delay is honoured, with a spread on top that grows when it proves too short; without one the wait
+    is exponential with full jitter. `chance` is uniform in [0, 1). `budget` counts the retries that the execution may still make.
     """
     if not error.retryable:
         return None
     if error.code not in PATIENT and (tries >= MAX_TRIES or budget <= 0):
         return None
     if error.delay is not None:
-        delay = error.delay + chance * max(1.0, error.delay / 10)
+        delay = error.delay + chance * max(1.0, error.delay / 10, _growing(tries - GRACE))
     else:
-        delay = chance * min(CAP_SECONDS, BASE_SECONDS * 2.0 ** min(tries, 20))
+        delay = chance * _growing(tries)
     return delay if delay < seconds_left else None
+
+
+def _growing(tries: int) -> float:
+    return min(CAP_SECONDS, BASE_SECONDS * 2.0 ** min(tries, 20))

@@ -147,6 +147,23 @@ async def test_a_broken_structured_answer_is_asked_for_once_more_with_the_error(
     assert len(await here.calls(mark)) == 2
 
 
+async def test_a_stop_in_mid_call_of_an_openai_endpoint_keeps_its_text_and_says_that_its_usage_is_unknown(
+    here: World,
+) -> None:
+    mark = new_id()
+    key = await here.request(one(f"{mark} [[standin chunk_ms=50 chunks=200]]", model=CHAT))
+    await here.writing(key, "text")
+    await here.stop(key)
+    state = await here.ended(key)
+    assert state.status is Status.STOPPED
+    (call,) = await here.calls(mark)
+    assert call["closed_by"] in ("client", "client_reset")
+    (partial,) = state.partials
+    assert partial.output.characters > 0
+    assert call["text_sent"].startswith(partial.output.text)
+    assert state.tokens.certainty is Certainty.UNKNOWN
+
+
 async def test_a_fallback_model_answers_for_one_that_is_not_there(here: World) -> None:
     definition = {**one(f"{new_id()}", model="openai/missing"), "fallback_model": MODEL}
     state = await here.ended(await here.request(definition))

@@ -63,6 +63,12 @@ def test_the_providers_own_delay_is_honoured() -> None:
         assert 39.0 <= (delay_of(error(delay=39.0), 1, chance) or 0) <= 43.0
 
 
+def test_a_delay_that_proves_too_short_is_made_longer() -> None:
+    assert (delay_of(error(delay=0.0), 1, 0.999) or 99) < 1
+    assert (delay_of(error(delay=0.0), 12, 0.999) or 0) > CAP_SECONDS * 0.9
+    assert (delay_of(error(delay=39.0), 12, 0.0) or 0) == 39
+
+
 def test_what_will_fail_again_is_not_tried_again() -> None:
     assert delay_of(error(retryable=False), 1) is None
     assert delay_of(error("provider_unreachable"), MAX_TRIES) is None
