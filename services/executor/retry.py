@@ -13,7 +13,7 @@ CAP_SECONDS = 30.0
 GRACE = 4
 """So many times the provider's own delay is taken at its word."""
 PATIENT = frozenset({"quota", "overloaded"})
-"""Refusals that cost nothing: tried again for as long as the execution has time, and not part of its budget."""
+"""Refusals that cost nothing: tried again until the limit of the execution's time, and not part of its budget."""
 
 
 @dataclass(slots=True)
@@ -28,9 +28,7 @@ class Retries:
             self.left -= 1
 
 
-def next_delay(
-    error: ModelError, tries: int, chance: float, *, seconds_left: float, budget: int
-) -> float | None:
+def next_delay(error: ModelError, tries: int, chance: float, *, budget: int) -> float | None:
     """Seconds to wait before the next try, after `tries` failed ones in a row; None to give up.
 
     The provider's own delay is honoured, with a spread on top that grows when it proves too short; without one the wait
@@ -41,10 +39,8 @@ def next_delay(
     if error.code not in PATIENT and (tries >= MAX_TRIES or budget <= 0):
         return None
     if error.delay is not None:
-        delay = error.delay + chance * max(1.0, error.delay / 10, _growing(tries - GRACE))
-    else:
-        delay = chance * _growing(tries)
-    return delay if delay < seconds_left else None
+        return error.delay + chance * max(1.0, error.delay / 10, _growing(tries - GRACE))
+    return chance * _growing(tries)
 
 
 def _growing(tries: int) -> float:

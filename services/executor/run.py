@@ -2,7 +2,6 @@
 
 import asyncio
 import logging
-import math
 import time
 from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
@@ -83,7 +82,6 @@ class ExecutionRun:
         self._interrupt: Interrupt | None = None
         self._limit: str | None = None
         self._heard_at: float | None = None
-        self._over_at = math.inf
         self._loading: asyncio.Timeout | None = None
         self.ended_as: Status | None = None
         self.published = False
@@ -147,9 +145,6 @@ class ExecutionRun:
         if self._limit is not None:
             self.interrupt(Interrupt.LIMIT)
 
-    def seconds_left(self) -> float:
-        return self._over_at - time.monotonic()
-
     async def publish(self, delta: deltas.Delta) -> None:
         self.published = True
         try:
@@ -178,7 +173,6 @@ class ExecutionRun:
     def _start_timer(self) -> asyncio.TimerHandle:
         state = self.journal.state
         left = max(0.0, state.limits.seconds - state.ran.total_seconds())
-        self._over_at = time.monotonic() + left
         return asyncio.get_running_loop().call_later(left, self._out_of_time)
 
     def _out_of_time(self) -> None:

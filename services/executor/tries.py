@@ -68,9 +68,7 @@ class Tries:
         self.continuations += 1
         return True
 
-    def failed(
-        self, error: ModelError, text: str, chance: float, *, seconds_left: float, budget: int
-    ) -> float:
+    def failed(self, error: ModelError, text: str, chance: float, *, budget: int) -> float:
         """Takes a failed call with the text of its answer; gives the seconds to wait before the next.
 
         Raises: the error, when there is no use in another call.
@@ -80,7 +78,7 @@ class Tries:
             return self._corrected(error, text)
         if self._falls_back(error):
             return 0.0
-        delay = next_delay(error, self.failures, chance, seconds_left=seconds_left, budget=budget)
+        delay = next_delay(error, self.failures, chance, budget=budget)
         if delay is None:
             raise error
         return delay

@@ -57,7 +57,6 @@ ENDS = [
     ("fault=status_401", "bad_api_key"),
     ("fault=status_403", "bad_api_key"),
     ("fault=status_404", "model_not_found"),
-    ("fault=status_429 delay_s=80000", "quota"),
     *[
         (f"{fault} times=1", "")
         for fault in ("fault=cut", "fault=no_finish", "fault=reset", "fault=error_in_stream")

@@ -35,10 +35,6 @@ class Run(Protocol):
     fallback_model: str | None
     """Asked when a node's own model stays away."""
 
-    def seconds_left(self) -> float:
-        """Until the limit of the execution's time."""
-        ...
-
     def interrupted(self) -> bool:
         """Whether no new call may begin."""
         ...

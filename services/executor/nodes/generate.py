@@ -138,7 +138,6 @@ class _Node:
                 error,
                 call.text,
                 random.random(),  # noqa: S311 - jitter
-                seconds_left=run.seconds_left(),
                 budget=run.retries.left,
             )
         except ModelError:
