@@ -6,7 +6,11 @@ from shared.usage import ModelUsage
 
 
 class Waiting(BaseModel):
-    """Why a node does not go on at the moment, and for about how long."""
+    """Why a node does not go on at the moment, and for about how many seconds.
+
+    `reason` is `rate_limit` (its turn within the model's limits has not come), or the code of the error after which
+    it is tried again: `quota`, `overloaded`, `provider_unreachable`.
+    """
 
     model_config = ConfigDict(frozen=True, extra="ignore")
 

@@ -145,7 +145,7 @@ class NodeStarted(Event):
     items: NonNegativeInt | None = None
     """Of a for_each: how many items it will run; of other nodes that are made of nodes this is not known before."""
     lost: tuple[ModelUsage, ...] = ()
-    """What the try before, which ended in an error, had used."""
+    """What the call before had used, which failed or is gone on with."""
 
 
 class NodeCompleted(Event):

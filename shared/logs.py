@@ -29,7 +29,18 @@ from shared.telemetry import current_trace_id
 EARLY_LINES = 1_000
 MAX_TEXT = 16_000
 """Characters of one text in a line; longer ones keep their head and their tail."""
-_QUIET = ("uvicorn", "httpx", "httpcore", "httpx2", "httpcore2", "google_genai", "asyncio", "nats", "urllib3")
+_QUIET = (
+    "uvicorn",
+    "httpx",
+    "httpcore",
+    "httpx2",
+    "httpcore2",
+    "google_genai",
+    "openai",
+    "asyncio",
+    "nats",
+    "urllib3",
+)
 
 Sink = Callable[[bytes], None]
 """Takes a finished line without its newline. Must neither block nor raise."""

@@ -9,6 +9,8 @@ ARTIFACTS = "artifacts"
 IDEMPOTENCY = "idempotency"
 WORKERS = "workers"
 LEADERS = "leaders"
+LIMITS = "limits"
+"""Up to when each model's calls are given away, by model."""
 HEARTBEAT_TTL_SECONDS = 6
 """After it an entry of the bucket `workers` that is not renewed disappears."""
 

@@ -135,12 +135,12 @@ def _name_error(current: Span, error: BaseException) -> None:
 
 
 def gen_ai_span(
-    model: str, *, attributes: Mapping[str, AttributeValue] | None = None
+    model: str, *, system: str = names.GEMINI, attributes: Mapping[str, AttributeValue] | None = None
 ) -> AbstractContextManager[Span]:
-    """The span of one call of a model; `record_answer` adds what came back, also of a cancelled call."""
+    """The span of one call of a model of the provider `system`; `record_answer` adds what came back, also of a cancelled call."""
     given: dict[str, AttributeValue] = {
         names.GEN_AI_OPERATION: names.GENERATE_CONTENT,
-        names.GEN_AI_PROVIDER: names.GEMINI,
+        names.GEN_AI_PROVIDER: system,
         names.GEN_AI_REQUEST_MODEL: model,
         **(attributes or {}),
     }

@@ -94,6 +94,7 @@ def streams(s: TopologySettings) -> Iterator[dict[str, Any]]:
     }
     yield _bucket(subjects.IDEMPOTENCY, s.replicas, age=48 * 3600)
     yield _bucket(subjects.WORKERS, s.replicas, age=subjects.HEARTBEAT_TTL_SECONDS, markers=True)
+    yield _bucket(subjects.LIMITS, s.replicas, age=3600)
     yield _bucket(subjects.LEADERS, s.replicas, age=10, markers=True)
 
 

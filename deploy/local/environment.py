@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
@@ -32,15 +32,33 @@ class Provider:
     url: str
     key: str
     start_standin: bool
+    openai: Mapping[str, str] = field(default_factory=dict)
+    """Variables of the OpenAI-compatible endpoint; none when there is no such endpoint."""
 
 
-def choose_provider(*, gemini_key: str | None, gemini_url: str | None, standin_url: str) -> Provider:
-    """With a key the real API is meant, with a URL whatever answers there, with neither the own stand-in."""
+def choose_provider(
+    *,
+    gemini_key: str | None,
+    gemini_url: str | None,
+    standin_url: str,
+    openai: Mapping[str, str] | None = None,
+) -> Provider:
+    """With a key the real API is meant, with a URL whatever answers there, with neither the own stand-in.
+
+    `openai`: the caller's OPENAI_* variables.
+    """
+    found = dict(openai or {})
     if gemini_key:
-        return Provider(kind="gemini", url=gemini_url or GEMINI_URL, key=gemini_key, start_standin=False)
+        url = gemini_url or GEMINI_URL
+        return Provider(kind="gemini", url=url, key=gemini_key, start_standin=False, openai=found)
     if gemini_url:
-        return Provider(kind="stand-in", url=gemini_url, key="stand-in", start_standin=False)
-    return Provider(kind="stand-in", url=standin_url, key="stand-in", start_standin=True)
+        return Provider(kind="stand-in", url=gemini_url, key="stand-in", start_standin=False, openai=found)
+    return Provider(kind="stand-in", url=standin_url, key="stand-in", start_standin=True, openai=found)
+
+
+def openai_variables(caller: Mapping[str, str]) -> dict[str, str]:
+    names = ("OPENAI_API_KEY", "OPENAI_BASE_URL")
+    return {name: caller[name] for name in names if caller.get(name)}
 
 
 def inherited(caller: Mapping[str, str]) -> dict[str, str]:
@@ -48,7 +66,7 @@ def inherited(caller: Mapping[str, str]) -> dict[str, str]:
     kept = {
         name: value
         for name, value in caller.items()
-        if name not in _NOT_INHERITED and not name.startswith(("GEMINI_", "GOOGLE_", "PG"))
+        if name not in _NOT_INHERITED and not name.startswith(("GEMINI_", "GOOGLE_", "OPENAI_", "PG"))
     }
     for name in ("NO_PROXY", "no_proxy"):
         kept[name] = ",".join(part for part in (kept.get(name), LOOPBACK) if part)
@@ -73,7 +91,7 @@ def service_variables(
         "LEKHIKA_HTTP_PORT": str(port),
     }
     if calls_models:
-        variables |= {"GEMINI_API_KEY": provider.key, "GEMINI_BASE_URL": provider.url}
+        variables |= {"GEMINI_API_KEY": provider.key, "GEMINI_BASE_URL": provider.url, **provider.openai}
     if database_url is not None:
         variables["DATABASE_URL"] = database_url
     return variables

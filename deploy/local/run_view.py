@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -10,6 +11,12 @@ from deploy.local.sse import Event
 
 ENDED = frozenset({"completed", "stopped", "failed"})
 PENDING = "pending"
+_WAITS_FOR = {
+    "quota": "quota",
+    "rate_limit": "its turn",
+    "overloaded": "an overloaded model",
+    "provider_unreachable": "the model's provider",
+}
 
 
 @dataclass
@@ -23,7 +30,7 @@ class NodeView:
     text: str = ""
     """Of the present attempt."""
     waiting: str | None = None
-    """Why it does not go on at the moment."""
+    """Why it does not go on at the moment, in words."""
 
 
 @dataclass
@@ -96,7 +103,7 @@ class RunView:
         if attempt > node.attempt:
             node.attempt, node.text = attempt, ""
         waiting = data.get("waiting")
-        node.waiting = str(waiting.get("reason")) if waiting else None
+        node.waiting = _wait(waiting) if waiting else None
         self._take_tokens(node, data)
         if data["text"]:
             node.text = node.text[:offset] + str(data["text"])
@@ -109,3 +116,9 @@ class RunView:
 
     def _node(self, node_id: str) -> NodeView:
         return self.nodes.setdefault(node_id, NodeView(id=node_id))
+
+
+def _wait(waiting: Mapping[str, Any]) -> str:
+    """Such as `waiting 12 s for quota`."""
+    reason = str(waiting.get("reason"))
+    return f"waiting {math.ceil(float(waiting.get('seconds') or 0))} s for {_WAITS_FOR.get(reason, reason)}"

@@ -9,7 +9,14 @@ from collections.abc import Sequence
 
 import httpx
 
-from deploy.local.environment import PROJECT, Provider, choose_provider, inherited, service_variables
+from deploy.local.environment import (
+    PROJECT,
+    Provider,
+    choose_provider,
+    inherited,
+    openai_variables,
+    service_variables,
+)
 from deploy.local.home import Home, Ports, StackSecrets, credentials_of, write_private
 from deploy.local.leftovers import ProcessRecords
 from deploy.local.members import Probes, nats_member, postgres_member
@@ -64,6 +71,7 @@ class Stack:
             gemini_key=options.gemini_key,
             gemini_url=options.gemini_url,
             standin_url=f"http://127.0.0.1:{self._standin_port}",
+            openai=openai_variables(os.environ),
         )
 
     def _gateway_port(self) -> int:

@@ -136,7 +136,7 @@ class LiveDisplay(Display):
             style, state = _MARKS.get(node.status, ("dim", node.status))
             tokens = str(node.tokens) if node.tokens else ""
             if node.waiting:
-                style, state = "yellow", f"waiting: {node.waiting}"
+                style, state = "yellow", node.waiting
             table.add_row(node.id, Text(state, style), node.model or "", tokens, self._time_of(node))
         return table
 

@@ -14,8 +14,14 @@ from services.executor.apart import Apart
 from services.executor.evidence import Witness
 from services.executor.intake import Intake
 from services.executor.model_list import Lister, answer_lists
-from services.executor.models.gemini import Gemini, rehearse
-from services.executor.run import Parts
+from services.executor.models import gemini
+from services.executor.models.gate import Gate
+from services.executor.models.gemini import Gemini
+from services.executor.models.limiter import Limiter
+from services.executor.models.names import OPENAI_PREFIX
+from services.executor.models.provider import Provider
+from services.executor.models.registry import Models
+from services.executor.parts import Parts
 from services.executor.server_clock import ServerClock
 from services.executor.settings import ExecutorSettings
 from services.executor.signals import subscribe
@@ -41,22 +47,39 @@ LOOK_SECONDS = 1.0
 _log = logging.getLogger(__name__)
 
 
+async def models(settings: ExecutorSettings) -> Models:
+    """The providers that are configured, each rehearsed."""
+    others: dict[str, Provider] = {}
+    await gemini.rehearse()
+    if settings.openai_api_key is not None or settings.openai_base_url is not None:
+        # Its SDK takes 0.7 s and 16 MB, which are not spent where nobody uses it.
+        from services.executor.models import openai_compatible
+
+        await openai_compatible.rehearse()
+        key = settings.openai_api_key.get_secret_value() if settings.openai_api_key is not None else None
+        others[OPENAI_PREFIX] = openai_compatible.OpenAICompatible(key, settings.openai_base_url)
+    return Models(Gemini(settings.gemini_api_key.get_secret_value(), settings.gemini_base_url), others)
+
+
 class Executor:
     """The parts that live as long as the process."""
 
-    def __init__(self, settings: ExecutorSettings, client: Connection, stop: Stop) -> None:
+    def __init__(self, settings: ExecutorSettings, client: Connection, stop: Stop, models: Models) -> None:
         js = client.jetstream()
         self.settings = settings
         self.client = client
-        self.gemini = Gemini(settings.gemini_api_key.get_secret_value(), settings.gemini_base_url)
+        self.models = models
+        clock = ServerClock()
         self.heartbeat = Heartbeat(js, service=SERVICE, instance=settings.instance, snapshot=self.snapshot)
         parts = Parts(
             nc=client,
             artifacts=Artifacts(js),
-            provider=self.gemini,
+            provider=self.models,
             times=settings.times,
-            clock=ServerClock(),
+            clock=clock,
             apart=Apart(),
+            gate=Gate(Limiter(js, settings.model_limits, clock.now) if settings.model_limits else None),
+            retry_budget=settings.retry_budget,
         )
         self.worker = Worker(
             ExecutionLog(client),
@@ -157,9 +180,9 @@ async def main(settings: ExecutorSettings, stop: Stop, maker: LineMaker) -> None
     try:
         if absent := await missing(client):
             raise Permanent(f"the topology was not created; missing: {', '.join(absent)}")
-        await rehearse()
+        providers = await models(settings)
         spare_the_collector()  # of the SDK's types, which were built just now
-        executor = Executor(settings, client, stop)
+        executor = Executor(settings, client, stop, providers)
         async with (
             LogShipper(client, maker, **who),
             executor.heartbeat,
@@ -170,7 +193,7 @@ async def main(settings: ExecutorSettings, stop: Stop, maker: LineMaker) -> None
                 ready=executor.ready,
                 status=executor.heartbeat.current,
             ),
-            _signals(settings, executor.worker, executor.gemini, stop),
+            _signals(settings, executor.worker, executor.models, stop),
             _tasks(
                 stop,
                 _every(settings.ack_wait_seconds / 5, executor.worker.extend),
@@ -182,6 +205,6 @@ async def main(settings: ExecutorSettings, stop: Stop, maker: LineMaker) -> None
             executor.worker.leave()
             await executor.intake.leave()
             await executor.worker.release_all(settings.shutdown_seconds)
-        await executor.gemini.aclose()
+        await executor.models.aclose()
     finally:
         await client.close()

@@ -8,6 +8,7 @@ from collections.abc import Callable
 from opentelemetry.trace import Span
 
 from services.executor.models.answer import Answer
+from services.executor.models.names import brand_of
 from services.executor.models.provider import ModelError, ModelRequest, Piece, Provider
 from shared import telemetry
 from shared.ending import estimated, unknown_usage
@@ -27,8 +28,15 @@ class Call:
     """
 
     def __init__(
-        self, provider: Provider, request: ModelRequest, tier: Tier, node: str, node_attempt: int
+        self,
+        provider: Provider,
+        request: ModelRequest,
+        tier: Tier,
+        node: str,
+        node_attempt: int,
+        before: str = "",
     ) -> None:
+        """`before`: what the calls before have written of the text that this one goes on with."""
         self.request = request
         self.node = node
         self.node_attempt = node_attempt
@@ -36,11 +44,11 @@ class Call:
         self.aborted = False
         self.closed_at: float | None = None
         """`time.monotonic()` of its end."""
-        self.size = 0
+        self.size = len(before.encode())
         """Of its text so far, in bytes."""
         self._provider = provider
         self._tier = tier
-        self._parts: list[str] = []
+        self._parts: list[str] = [before] if before else []
         self._arrived = asyncio.Event()
         self._last = Piece()
         self._tokens: Tokens | None = None
@@ -53,7 +61,8 @@ class Call:
 
     async def _pump(self) -> None:
         try:
-            with telemetry.gen_ai_span(self.request.model) as span:
+            system = brand_of(self.request.model).system
+            with telemetry.gen_ai_span(self.request.model, system=system) as span:
                 try:
                     await self._provider.stream(self.request, self)
                 finally:
@@ -86,6 +95,7 @@ class Call:
         self._last = Piece(
             model=piece.model or before.model,
             response_id=piece.response_id or before.response_id,
+            finish=piece.finish or before.finish,
             finish_reason=piece.finish_reason or before.finish_reason,
             block_reason=piece.block_reason or before.block_reason,
         )
@@ -148,6 +158,7 @@ class Call:
             text=self.text,
             model=self._last.model,
             tokens=self._tokens,
+            finish=self._last.finish,
             finish_reason=self._last.finish_reason,
             block_reason=self._last.block_reason,
             response_id=self._last.response_id,
@@ -162,7 +173,7 @@ class Call:
         """
         model = self._last.model or self.request.model
         if self._tokens is None:
-            refused = self.error is not None and not self.error.used
+            refused = self.error is not None and not self.error.used and not self.begun
             return () if refused else (unknown_usage(model, self._tier),)
         long = self._tokens.input > LONG_CONTEXT_TOKENS
         usage = ModelUsage(model=model, tier=self._tier, tokens=self._tokens, long_context=long)

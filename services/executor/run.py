@@ -4,29 +4,26 @@ import asyncio
 import logging
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from enum import StrEnum
 from typing import Any
 
-from nats.aio.client import Client
 from nats.errors import Error as NatsError
 
 from services.executor import planner
-from services.executor.apart import Apart
 from services.executor.call import Call
 from services.executor.journal import Fenced, Journal, StopSeen
 from services.executor.limits import exceeded
-from services.executor.models.provider import Provider
 from services.executor.nodes.begin import begin
-from services.executor.nodes.context import CallTimes, NodeFailed
+from services.executor.nodes.context import NodeFailed
+from services.executor.parts import Parts
 from services.executor.patience import patiently
 from services.executor.planning import Planning
-from services.executor.server_clock import ServerClock
+from services.executor.retry import Retries
 from services.executor.steps import Open, Step
 from shared import deltas, ending, subjects
 from shared import events as ev
-from shared.artifacts import INLINE_BYTES, Artifacts, room_of_one
+from shared.artifacts import INLINE_BYTES, room_of_one
 from shared.dependencies import dependencies
 from shared.errors import Permanent
 from shared.execution import ExecutionState, NodeStatus, Status
@@ -64,18 +61,6 @@ class Outcome(StrEnum):
     FENCED = "fenced"
 
 
-@dataclass(frozen=True, kw_only=True)
-class Parts:
-    """What every run of this process shares."""
-
-    nc: Client
-    artifacts: Artifacts
-    provider: Provider
-    times: CallTimes
-    clock: ServerClock
-    apart: Apart
-
-
 class ExecutionRun:
     """Runs a claimed execution. Implements `nodes.context.Run`."""
 
@@ -84,6 +69,9 @@ class ExecutionRun:
         self.provider = parts.provider
         self.artifacts = parts.artifacts
         self.times = parts.times
+        self.gate = parts.gate
+        self.retries = Retries(parts.retry_budget)
+        self.fallback_model: str | None = None
         self._clock = parts.clock
         self._nc = parts.nc
         self._calls: dict[str, Call] = {}
@@ -208,6 +196,7 @@ class ExecutionRun:
     async def _load(self) -> planner.Program:
         state = self.journal.state
         body = await patiently(lambda: self.artifacts.get_body(state.body))
+        self.fallback_model = body.workflow.fallback_model
         for node in state.nodes.values():
             output = node.output
             if node.status is NodeStatus.COMPLETED and output is not None and node.kind not in GROUP_KINDS:

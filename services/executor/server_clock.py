@@ -5,6 +5,7 @@ of the clocks and the quickest way. Durations measured here stay as they are, an
 whatever the clock of this machine says. Pure.
 """
 
+import time
 from datetime import UTC, datetime, timedelta
 
 WINDOW_SECONDS = 300.0
@@ -30,6 +31,11 @@ class ServerClock:
         """A moment of `time.monotonic()` in the server's time; None while nothing was seen of it."""
         known = [each for each in (self._least, self._least_before) if each is not None]
         return datetime.fromtimestamp(when - min(known), UTC) if known else None
+
+    def now(self) -> float:
+        """Seconds since the epoch as the server has them; this machine's own while nothing was seen of it."""
+        told = self.told(time.monotonic())
+        return told.timestamp() if told is not None else time.time()
 
     def stop_times(self, asked: datetime, heard: float, closed: float) -> tuple[datetime, datetime]:
         """(heard at, closed at) of a stop that the server stamped `asked`."""

@@ -4,7 +4,9 @@ from typing import Annotated
 
 from pydantic import AliasChoices, Field, SecretStr
 
+from services.executor.models.quota import Limit
 from services.executor.nodes.context import CallTimes
+from services.executor.retry import BUDGET
 from shared.settings import ServiceSettings
 
 Seconds = Annotated[float, Field(gt=0)]
@@ -19,6 +21,18 @@ class ExecutorSettings(ServiceSettings):
         default=None, validation_alias=AliasChoices("GEMINI_BASE_URL", "gemini_base_url")
     )
     """Another address of the API, such as the stand-in's."""
+    openai_api_key: SecretStr | None = Field(
+        default=None, validation_alias=AliasChoices("OPENAI_API_KEY", "openai_api_key")
+    )
+    """Key for the OpenAI-compatible endpoint, for models whose names begin with `openai/`. Many endpoints need none."""
+    openai_base_url: str | None = Field(
+        default=None, validation_alias=AliasChoices("OPENAI_BASE_URL", "openai_base_url")
+    )
+    """Its address up to `/v1`, such as that of Ollama or vLLM; with a key alone it is OpenAI itself."""
+    model_limits: dict[str, Limit] | None = None
+    """Limits per minute that all executors keep together, by model, as JSON such as `{"gemini-3.8-flash": {"requests_per_minute": 1000, "tokens_per_minute": 4000000}}`. A model that is not named has none."""
+    retry_budget: Annotated[int, Field(ge=0)] = BUDGET
+    """How many failed model calls that may have cost something an execution may repeat in all. Refusals for quota or overload are not counted: they are repeated while it has time."""
     slots: Annotated[int, Field(ge=2, le=1_000)] = 50
     """Executions at once."""
     ack_wait_seconds: Seconds = 6.0

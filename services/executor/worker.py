@@ -15,7 +15,8 @@ from nats.errors import Error as NatsError
 from services.executor.claim import Decision, decide, losses
 from services.executor.evidence import Witness
 from services.executor.journal import Fenced, Journal
-from services.executor.run import LIMIT, ExecutionRun, Interrupt, Outcome, Parts
+from services.executor.parts import Parts
+from services.executor.run import LIMIT, ExecutionRun, Interrupt, Outcome
 from services.executor.unreadable import Unreadable
 from shared import conventions as metrics
 from shared import ending, logs, subjects, telemetry

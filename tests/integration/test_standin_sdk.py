@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 import httpx
 import httpx2
+import openai
 import pytest
 import pytest_asyncio
 from google import genai
@@ -156,3 +157,39 @@ async def test_a_cancelled_stream_is_closed_by_the_client_at_once(bench: Bench) 
     assert call["text_sent"].startswith("".join(texts))
     assert 3 <= call["chunks_sent"] < 50
     assert call["usage"]["candidatesTokenCount"] == (len(call["text_sent"]) + 3) // 4
+
+
+async def test_the_other_format_is_read_by_its_own_sdk(bench: Bench) -> None:
+    async with openai.AsyncOpenAI(api_key="a-key", base_url=f"{bench.admin.base_url}/v1") as client:
+        assert "gemini-3.8-flash" in {model.id for model in (await client.models.list()).data}
+        chunks = [
+            chunk
+            async for chunk in await client.chat.completions.create(
+                model="llama+words=12",
+                messages=[{"role": "user", "content": PROMPT}],
+                stream=True,
+                stream_options={"include_usage": True},
+            )
+        ]
+    text = "".join(choice.delta.content or "" for chunk in chunks for choice in chunk.choices)
+    (call,) = (await bench.admin.get("/admin/ledger")).json()["items"]
+    assert (call["text_sent"], call["model"], call["method"]) == (text, "llama", "chat.completions")
+    assert chunks[-1].usage is not None
+    assert chunks[-1].usage.total_tokens == call["tokens"]["total"]
+
+
+@pytest.mark.parametrize(("status", "code"), [(401, "invalid_api_key"), (429, "rate_limit_exceeded")])
+async def test_refusals_in_the_other_format_are_its_sdk_s_errors(
+    bench: Bench, status: int, code: str
+) -> None:
+    async with openai.AsyncOpenAI(
+        api_key="k", base_url=f"{bench.admin.base_url}/v1", max_retries=0
+    ) as client:
+        with pytest.raises(openai.APIStatusError) as caught:
+            await client.chat.completions.create(
+                model=f"llama+fault=status_{status}",
+                messages=[{"role": "user", "content": PROMPT}],
+                stream=True,
+            )
+    assert (caught.value.status_code, caught.value.code) == (status, code)
+    assert ("retry-after" in caught.value.response.headers) == (status == 429)

@@ -19,7 +19,7 @@ from deploy.local.nats_server import NatsServer
 from deploy.local.processes import free_port
 from deploy.local.standin.server import serving
 from deploy.local.standin.settings import Settings
-from services.executor.app import Executor
+from services.executor.app import Executor, models
 from services.executor.settings import ExecutorSettings
 from shared import deltas, subjects, topology
 from shared import events as ev
@@ -203,11 +203,11 @@ async def executing(here: World) -> AsyncIterator[None]:
         nats_url=here.server.url, gemini_api_key="stand-in", gemini_base_url=here.standin_url
     )
     client = await connect(here.server.url, "tester")
-    executor = Executor(settings, client, Stop())
+    executor = Executor(settings, client, Stop(), await models(settings))
     intake = spawn(executor.intake.run(), name="intake")
     try:
         yield
     finally:
         await cancel_and_wait(intake)
-        await executor.gemini.aclose()
+        await executor.models.aclose()
         await client.close()

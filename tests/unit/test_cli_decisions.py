@@ -3,7 +3,7 @@
 import pytest
 
 from deploy.local.definition_files import parse
-from deploy.local.environment import choose_provider, inherited, service_variables
+from deploy.local.environment import choose_provider, inherited, openai_variables, service_variables
 from deploy.local.inputs import WrongInput, inputs_from, missing
 from deploy.local.log_lines import readable
 from deploy.local.plan import standard_plan
@@ -60,16 +60,18 @@ def test_services_inherit_settings_but_no_address_of_another_stack() -> None:
         "LEKHIKA_URL": "u",
         "NATS_URL": "n",
         "PGHOST": "p",
+        "OPENAI_API_KEY": "k",
     }
     kept = inherited(caller)
     assert kept["LEKHIKA_LOG_LEVEL"] == "debug"
     assert kept["OTEL_SERVICE_NAME"] == "x"
-    assert not {"LEKHIKA_URL", "NATS_URL", "PGHOST"} & kept.keys()
+    assert not {"LEKHIKA_URL", "NATS_URL", "PGHOST", "OPENAI_API_KEY"} & kept.keys()
     assert "127.0.0.1" in kept["NO_PROXY"]
 
 
 def test_only_executors_get_the_key_and_only_the_others_a_database() -> None:
-    provider = choose_provider(gemini_key="secret", gemini_url=None, standin_url=STANDIN)
+    openai = openai_variables({"OPENAI_API_KEY": "secret", "OPENAI_LOG": "debug"})
+    provider = choose_provider(gemini_key="secret", gemini_url=None, standin_url=STANDIN, openai=openai)
     for service in standard_plan(executors=1).services:
         variables = service_variables(
             nats_url="n",
@@ -81,6 +83,7 @@ def test_only_executors_get_the_key_and_only_the_others_a_database() -> None:
         )
         is_executor = service.name == "executor"
         assert ("GEMINI_API_KEY" in variables) == is_executor
+        assert ("OPENAI_API_KEY" in variables) == is_executor
         assert ("DATABASE_URL" in variables) != is_executor
 
 

@@ -82,7 +82,7 @@ def test_a_wait_is_told_until_text_comes() -> None:
     view.apply(
         event("delta", node="edit", attempt=1, offset=0, text="", waiting={"reason": "quota", "seconds": 2})
     )
-    assert view.nodes["edit"].waiting == "quota"
+    assert view.nodes["edit"].waiting == "waiting 2 s for quota"
     view.apply(delta(0, "text"))
     assert view.nodes["edit"].waiting is None
 

@@ -6,9 +6,10 @@ from hypothesis import strategies as st
 
 from services.executor.intake import shares
 from services.executor.limits import exceeded
-from services.executor.models.answer import BLOCKED, Answer, judge
-from services.executor.models.provider import ModelError, ModelRequest
-from services.executor.retry import CAP_SECONDS, MAX_TRIES, next_delay
+from services.executor.models.answer import Accepted, Answer, judge
+from services.executor.models.provider import Finish, ModelError, ModelRequest
+from services.executor.retry import CAP_SECONDS, MAX_TRIES, Retries, next_delay
+from services.executor.tries import CONTINUATIONS, FALLBACK_AFTER, Tries
 from shared.workflow import Limits
 from tests.support.make import folded, history, node_completed, requested, started, usage
 
@@ -39,26 +40,104 @@ def test_who_has_slots_of_both_lanes_has_four_fifths_in_all_but_later_keeps_its_
     assert shares(10, now=8, later=0, both=8)[1] == 1
 
 
-def error(**more: object) -> ModelError:
-    return ModelError("quota", "x", **{"retryable": True, **more})  # type: ignore[arg-type]
+REQUEST = ModelRequest(model="m", prompt="p")
+STRUCTURED = ModelRequest(
+    model="m",
+    prompt="p",
+    output_schema={"type": "object", "required": ["a"], "properties": {"a": {"type": "string"}}},
+)
+
+
+def error(code: str = "quota", **more: object) -> ModelError:
+    return ModelError(code, "x", **{"retryable": True, **more})  # type: ignore[arg-type]
+
+
+def delay_of(failed: ModelError, tries: int, chance: float = 0.5, *, budget: int = 9) -> float | None:
+    return next_delay(failed, tries, chance, budget=budget)
 
 
 def test_the_providers_own_delay_is_honoured() -> None:
-    delay = next_delay(error(delay=39.0), 1, 0.5)
-    assert delay is not None
-    assert 39.0 <= delay <= 40.0
+    for chance in (0.0, 0.5, 0.999):
+        assert 39.0 <= (delay_of(error(delay=39.0), 1, chance) or 0) <= 43.0
+
+
+def test_a_delay_that_proves_too_short_is_made_longer() -> None:
+    assert (delay_of(error(delay=0.0), 1, 0.999) or 99) < 1
+    assert (delay_of(error(delay=0.0), 12, 0.999) or 0) > CAP_SECONDS * 0.9
+    assert (delay_of(error(delay=39.0), 12, 0.0) or 0) == 39
 
 
 def test_what_will_fail_again_is_not_tried_again() -> None:
-    assert next_delay(error(retryable=False), 1, 0.5) is None
-    assert next_delay(error(), MAX_TRIES, 0.5) is None
+    assert delay_of(error(retryable=False), 1) is None
+    assert delay_of(error("provider_unreachable"), MAX_TRIES) is None
+    assert delay_of(error("provider_unreachable"), 1, budget=0) is None
+
+
+@given(tries=st.integers(1, 10_000), code=st.sampled_from(["quota", "overloaded"]))
+def test_a_refusal_that_costs_nothing_is_repeated_while_there_is_time(tries: int, code: str) -> None:
+    assert delay_of(error(code), tries, budget=0) is not None
+    assert (delay_of(error(code, delay=90.0), tries, budget=0) or 0) >= 90
+
+
+def test_only_what_may_have_cost_something_is_taken_from_the_budget() -> None:
+    retries = Retries(5)
+    for code in ("quota", "overloaded", "provider_unreachable", "schema_mismatch"):
+        retries.spend(code)
+    assert retries.left == 3
 
 
 @given(tries=st.integers(1, MAX_TRIES - 1), chance=st.floats(0, 0.999))
 def test_waits_grow_and_are_bounded(tries: int, chance: float) -> None:
-    delay = next_delay(error(), tries, chance)
+    delay = delay_of(error("provider_unreachable"), tries, chance)
     assert delay is not None
     assert 0 <= delay <= CAP_SECONDS
+
+
+def failed(tries: Tries, given_error: ModelError, text: str = "") -> float:
+    return tries.failed(given_error, text, 0.5, budget=9)
+
+
+def test_a_broken_structured_answer_is_asked_for_once_more_with_the_error() -> None:
+    tries = Tries(asked=STRUCTURED)
+    assert failed(tries, error("schema_mismatch"), '{"b"') == 0
+    assert (tries.request.prompt, tries.request.said) == ("p", '{"b"')
+    assert "x" in tries.request.then
+    with pytest.raises(ModelError):
+        failed(tries, error("schema_mismatch"), "{}")
+
+
+def test_a_truncated_answer_is_continued_where_it_ends_and_not_without_end() -> None:
+    tries = Tries(asked=REQUEST, continue_truncated=True)
+    text = ""
+    for _ in range(CONTINUATIONS):
+        text += "more "
+        assert tries.goes_on(Accepted(text=text, truncated=True))
+        assert tries.request.said == text
+    assert not tries.may_go_on
+    assert not tries.goes_on(Accepted(text=text + "end", truncated=True))
+
+
+def test_a_truncated_answer_is_kept_as_it_is_unless_the_node_asks_for_more() -> None:
+    assert not Tries(asked=REQUEST).goes_on(Accepted(text="a", truncated=True))
+    tries = Tries(asked=REQUEST, continue_truncated=True)
+    assert not tries.goes_on(Accepted(text="a", truncated=False))
+    assert tries.goes_on(Accepted(text="a", truncated=True))
+    assert not tries.goes_on(Accepted(text="a", truncated=True))  # the call added nothing
+
+
+def test_the_fallback_model_is_asked_when_the_other_stays_away() -> None:
+    tries = Tries(asked=REQUEST, fallback="other")
+    for _ in range(FALLBACK_AFTER - 1):
+        failed(tries, error("overloaded"))
+        assert tries.request.model == "m"
+    assert failed(tries, error("overloaded")) == 0
+    assert tries.request.model == "other"
+    for code, more in (("model_not_found", {"retryable": False}), ("quota", {"delay": 60.0})):
+        tries = Tries(asked=REQUEST, fallback="other")
+        assert failed(tries, error(code, **more)) == 0
+        assert tries.request.model == "other"
+        with pytest.raises(ModelError):
+            failed(tries, error("model_not_found", retryable=False))
 
 
 def test_reaching_a_limit_says_which() -> None:
@@ -70,40 +149,35 @@ def test_reaching_a_limit_says_which() -> None:
     assert "100 bytes" in (exceeded(state, [], 101) or "")
 
 
-REQUEST = ModelRequest(model="m", prompt="p")
-STRUCTURED = ModelRequest(
-    model="m",
-    prompt="p",
-    output_schema={"type": "object", "required": ["a"], "properties": {"a": {"type": "string"}}},
-)
-
-
-def answer(text: str = "fine", finish: str | None = "STOP", block: str | None = None) -> Answer:
+def answer(text: str = "fine", finish: Finish | None = Finish.COMPLETE, block: str | None = None) -> Answer:
     return Answer(
-        text=text, model="m", tokens=None, finish_reason=finish, block_reason=block, response_id=None
+        text=text,
+        model="m",
+        tokens=None,
+        finish=finish,
+        finish_reason=finish and finish.name,
+        block_reason=block,
+        response_id=None,
     )
 
 
-@pytest.mark.parametrize("finish", ["STOP", "MAX_TOKENS", "OTHER", "A_REASON_OF_NEXT_YEAR"])
-def test_text_with_any_ordinary_ending_is_accepted(finish: str) -> None:
+@pytest.mark.parametrize("finish", [Finish.COMPLETE, Finish.TRUNCATED, Finish.OTHER])
+def test_text_with_any_ordinary_ending_is_accepted(finish: Finish) -> None:
     accepted = judge(REQUEST, answer(finish=finish))
-    assert (accepted.text, accepted.truncated) == ("fine", finish == "MAX_TOKENS")
-
-
-@pytest.mark.parametrize("finish", sorted(BLOCKED))
-def test_a_blocked_answer_is_refused_with_its_reason_also_after_text(finish: str) -> None:
-    with pytest.raises(ModelError, match=finish) as refused:
-        judge(REQUEST, answer(finish=finish))
-    assert refused.value.code == "answer_blocked"
+    assert (accepted.text, accepted.truncated) == ("fine", finish is Finish.TRUNCATED)
 
 
 @pytest.mark.parametrize(
     ("given_answer", "code", "retryable"),
     [
         (answer("", None, "SAFETY"), "prompt_blocked", False),
+        (answer("some", None, "SAFETY"), "answer_blocked", False),
+        (answer("some", Finish.BLOCKED), "answer_blocked", False),
+        (answer("", Finish.BLOCKED), "answer_blocked", False),
         (answer("some", None), "provider_unreachable", True),
-        (answer("", "MAX_TOKENS"), "token_limit", False),
-        (answer("", "STOP"), "no_content", False),
+        (answer("", Finish.TRUNCATED), "token_limit", False),
+        (answer("", Finish.COMPLETE), "no_content", False),
+        (answer(" \n", Finish.OTHER), "no_content", False),
     ],
 )
 def test_each_refusal_has_its_code(given_answer: Answer, code: str, retryable: bool) -> None:
@@ -119,5 +193,6 @@ def test_structured_output_must_follow_its_schema() -> None:
             judge(STRUCTURED, answer(text))
         assert (refused.value.code, refused.value.retryable) == ("schema_mismatch", True)
     with pytest.raises(ModelError) as cut:
-        judge(STRUCTURED, answer('{"a": ', "MAX_TOKENS"))
+        judge(STRUCTURED, answer('{"a": ', Finish.TRUNCATED))
     assert cut.value.code == "token_limit"
+    assert judge(STRUCTURED, answer('{"a": ', Finish.TRUNCATED), may_go_on=True).truncated

@@ -6,6 +6,7 @@ from hypothesis import strategies as st
 
 from deploy.local.standin.faults import Fault, Strikes
 from deploy.local.standin.options import Options, WrongOption, parse, resolve, split_model, split_prompt
+from deploy.local.standin.rates import Rates
 
 
 def test_a_model_name_carries_options() -> None:
@@ -65,3 +66,12 @@ def test_a_fault_strikes_the_first_calls_of_an_id() -> None:
     assert strikes.strikes("b", 1)
     strikes.clear()
     assert strikes.strikes("a", 1)
+
+
+def test_a_model_over_its_rate_is_told_when_there_is_room_again() -> None:
+    rates = Rates()
+    assert [rates.over("m", 2, now) for now in (0.0, 10.0)] == [0, 0]
+    assert rates.over("m", 2, 15.0) == 45
+    assert rates.over("other", 2, 15.0) == 0
+    assert rates.over("m", 2, 60.0) == 0
+    assert rates.over("m", 2, 61.0) == 9

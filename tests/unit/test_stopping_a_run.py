@@ -11,7 +11,8 @@ from services.executor.apart import Apart
 from services.executor.journal import Journal
 from services.executor.models.provider import Caller, ModelRequest, Piece
 from services.executor.nodes.context import CallTimes
-from services.executor.run import ExecutionRun, Interrupt, Outcome, Parts
+from services.executor.parts import Parts
+from services.executor.run import ExecutionRun, Interrupt, Outcome
 from services.executor.server_clock import ServerClock
 from shared import artifacts as bucket
 from shared import ending

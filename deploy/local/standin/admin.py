@@ -45,6 +45,7 @@ async def _route(
         case ("DELETE", "/admin/ledger"):
             room.ledger.clear()
             room.strikes.clear()
+            room.rates.clear()
             return 200, room.ledger.summary()
         case ("GET", "/admin/ledger/summary"):
             return 200, room.ledger.summary()

@@ -20,6 +20,8 @@ class Asked:
 
     system: str
     prompt: str
+    first: str
+    """The first turn alone, which stays the same when a conversation goes on."""
     media: int
     wants_json: bool
     schema: Mapping[str, object] | bool | None
@@ -69,6 +71,7 @@ def read_request(request: Mapping[str, object]) -> Asked:
     return Asked(
         system=system,
         prompt="\n".join(text for text, _ in turns),
+        first=turns[0][0],
         media=system_media + sum(media for _, media in turns),
         wants_json=mime == "application/json",
         schema=_schema(config),

@@ -9,17 +9,17 @@ from deploy.local.standin.options import Options
 from deploy.local.standin.plan import Plan
 from deploy.local.standin.problems import overloaded
 from deploy.local.standin.script import Ending, Frame, Framer, Kind, Script
-from deploy.local.standin.wire import Stamp
+from deploy.local.standin.wire import GEMINI, Dialect, Stamp
 
 _SPENT_THOUGHTS = 64
 
 
-def build(plan: Plan, stamp: Stamp, options: Options) -> Script:
+def build(plan: Plan, stamp: Stamp, options: Options, dialect: Dialect = GEMINI) -> Script:
     """The script of an answer, with the fault that the options ask for.
 
     Faults that refuse the call or change the words of the plan are dealt with elsewhere.
     """
-    framer = Framer(plan, stamp, options)
+    framer = Framer(plan, stamp, options, dialect)
     script = Script("".join(plan.pieces), framer.frames())
     at = _break(script.frames, plan, framer, options)
     match options.fault:
@@ -29,7 +29,7 @@ def build(plan: Plan, stamp: Stamp, options: Options) -> Script:
         case Fault.STALL_FIRST:
             return replace(script, frames=(), ending=Ending.STALL)
         case Fault.ERROR_IN_STREAM:
-            error = Frame(orjson.dumps(overloaded().body()), at.pause_ms, at.chars, kind=Kind.ERROR)
+            error = Frame(orjson.dumps(dialect.error(overloaded())), at.pause_ms, at.chars, kind=Kind.ERROR)
             return replace(script, frames=(*at.head, error))
         case Fault.BAD_JSON_LINE:
             return _with_line(script, at, b'data: {"candidates": [{"content": {"par\r\n\r\n')
@@ -65,7 +65,7 @@ def _odd_content(
     """Complete answers that end early, look empty, or end in an unusual way."""
     match options.fault:
         case Fault.PROMPT_BLOCKED:
-            return (framer.blocked("PROHIBITED_CONTENT"),)
+            return (framer.blocked(options.reason or "PROHIBITED_CONTENT"),)
         case Fault.UNKNOWN_REASON:
             return _refinished(frames, plan, framer, "A_REASON_FROM_THE_FUTURE")
         case Fault.NO_FINISH:
@@ -74,7 +74,11 @@ def _odd_content(
             last = framer.closing(plan.finish, plan.chars, [{"text": ""}], plan.usage, first=False)
             return (*_refinished(frames, plan, framer, None), last)
         case Fault.EMPTY:
-            return (framer.closing("STOP", 0, None, replace(plan.usage, candidates=0), first=True),)
+            return (
+                framer.closing(
+                    options.reason or "STOP", 0, None, replace(plan.usage, candidates=0), first=True
+                ),
+            )
         case Fault.MAX_TOKENS_THOUGHTS:
             spent = replace(plan.usage, candidates=0, thoughts=options.thoughts or _SPENT_THOUGHTS)
             return (framer.closing("MAX_TOKENS", 0, [], spent, first=True),)

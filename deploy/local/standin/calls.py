@@ -4,7 +4,7 @@ import asyncio
 import re
 import secrets
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from hashlib import blake2b
 from urllib.parse import parse_qs, unquote, urlsplit
@@ -14,12 +14,14 @@ import orjson
 from deploy.local.standin import asked as asking
 from deploy.local.standin import catalog, problems, script, wire
 from deploy.local.standin import plan as planning
+from deploy.local.standin.asked import Asked
 from deploy.local.standin.bend import build
 from deploy.local.standin.connection import Exchange
 from deploy.local.standin.faults import Fault, Strikes
 from deploy.local.standin.ledger import ClosedBy, Entry, Ledger
 from deploy.local.standin.options import Options, WrongOption, parse, resolve, split_model, split_prompt
 from deploy.local.standin.problems import Problem, Refused
+from deploy.local.standin.rates import Rates
 from deploy.local.standin.script import Ending, Frame, Kind, Script
 
 _CALL = re.compile(r"/(v1beta|v1)/models/([^/]+?):(streamGenerateContent|generateContent|countTokens)")
@@ -35,6 +37,7 @@ class Room:
     start_defaults: Mapping[str, object]
     defaults: dict[str, object] = field(default_factory=dict)
     strikes: Strikes = field(default_factory=Strikes)
+    rates: Rates = field(default_factory=Rates)
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,9 +65,9 @@ async def answer(room: Room, exchange: Exchange) -> bool:
         entry.model = name
         await _serve(room, exchange, entry, call)
     except Refused as error:
-        await _refuse(exchange, entry, error.problem)
+        await refuse(exchange, entry, error.problem)
     except WrongOption as error:
-        await _refuse(exchange, entry, problems.invalid(str(error)))
+        await refuse(exchange, entry, problems.invalid(str(error)))
     return True
 
 
@@ -98,23 +101,41 @@ async def _serve(room: Room, exchange: Exchange, entry: Entry, call: Call) -> No
         await _count(exchange, entry)
         return
     asked = asking.read(exchange.request.body)
-    clean, marks = split_prompt(asked.prompt)
-    clean_system, system_marks = split_prompt(asked.system)
-    entry.keep_prompt(asked.text)
-    header = parse(exchange.request.headers.get("x-standin", ""))
-    layers = (room.start_defaults, room.defaults, call.raw_options, header, system_marks, marks)
-    options = resolve(*layers)
-    entry.options = options.model_dump(mode="json", exclude_unset=True)
-    options = _timed(room, options, planning.digest(call.model, clean))
+    options = await told(room, exchange, entry, asked, call.model, call.raw_options)
     if options.fault.status is not None:
-        await _pause(options.first_ms)
-        problem = problems.for_status(options.fault.status, call.model, call.version, call.method, options)
-        raise Refused(problem)
+        raise Refused(
+            problems.for_status(options.fault.status, call.model, call.version, call.method, options)
+        )
     entry.model_version = options.answer or answering
     stamp = wire.Stamp(entry.model_version, entry.id)
-    play = build(planning.plan(asked, clean or clean_system, call.model, options), stamp, options)
+    play = build(planned(asked, call.model, options), stamp, options)
     entry.text = play.text
     await _play(exchange, entry, call, play, stamp)
+
+
+async def told(
+    room: Room, exchange: Exchange, entry: Entry, asked: Asked, model: str, raw: Mapping[str, object]
+) -> Options:
+    """What the call is told to do, after the pause of a refusal. Raises Refused, when its model is over its rate."""
+    entry.keep_prompt(asked.text)
+    _, marks = split_prompt(asked.prompt)
+    _, system_marks = split_prompt(asked.system)
+    first, _ = split_prompt(asked.first)
+    header = parse(exchange.request.headers.get("x-standin", ""))
+    options = resolve(room.start_defaults, room.defaults, raw, header, system_marks, marks)
+    entry.options = options.model_dump(mode="json", exclude_unset=True)
+    options = _timed(room, options, planning.digest(model, first))
+    if options.rpm is not None and (delay := room.rates.over(model, options.rpm, time.monotonic())):
+        raise Refused(problems.exhausted(model, round(delay, 3)))
+    if options.fault.status is not None:
+        await _pause(options.first_ms)
+    return options
+
+
+def planned(asked: Asked, model: str, options: Options) -> planning.Plan:
+    clean, _ = split_prompt(asked.prompt)
+    system, _ = split_prompt(asked.system)
+    return planning.plan(asked, clean or system, model, options)
 
 
 def _timed(room: Room, options: Options, prompt_digest: str) -> Options:
@@ -136,12 +157,12 @@ async def _play(exchange: Exchange, entry: Entry, call: Call, play: Script, stam
     if not entry.stream:
         await _play_whole(exchange, entry, play, stamp)
     elif call.query.get("alt") == ["sse"]:
-        await _play_stream(exchange, entry, play, wire.EVENT_STREAM)
+        await play_stream(exchange, entry, play, wire.EVENT_STREAM)
     else:
-        await _play_stream(exchange, entry, play, wire.JSON_ARRAY)
+        await play_stream(exchange, entry, play, wire.JSON_ARRAY)
 
 
-async def _play_stream(exchange: Exchange, entry: Entry, play: Script, framing: wire.Framing) -> None:
+async def play_stream(exchange: Exchange, entry: Entry, play: Script, framing: wire.Framing) -> None:
     """Keeps to a timetable counted from the start, so that slow writes do not slow the pace."""
     clock = asyncio.get_running_loop().time
     due = clock()
@@ -193,9 +214,11 @@ def _begin(exchange: Exchange, entry: Entry, content_type: bytes, length: int | 
     entry.status = 200
 
 
-async def _whole(exchange: Exchange, entry: Entry, status: int, frame: Frame) -> None:
+async def _whole(
+    exchange: Exchange, entry: Entry, status: int, frame: Frame, more: Sequence[tuple[bytes, bytes]] = ()
+) -> None:
     entry.status = status
-    exchange.begin(status, wire.JSON, len(frame.data))
+    exchange.begin(status, wire.JSON, len(frame.data), more)
     exchange.write(frame.data)
     if status == 200:
         entry.sent(time.time_ns(), frame.chars, frame.usage, frame.finish)
@@ -204,9 +227,15 @@ async def _whole(exchange: Exchange, entry: Entry, status: int, frame: Frame) ->
     await exchange.drain()
 
 
-async def _refuse(exchange: Exchange, entry: Entry, problem: Problem) -> None:
-    body = orjson.dumps(problem.body(), option=orjson.OPT_INDENT_2)
-    await _whole(exchange, entry, problem.code, Frame(body, 0, 0))
+async def refuse(
+    exchange: Exchange,
+    entry: Entry,
+    problem: Problem,
+    dialect: wire.Dialect = wire.GEMINI,
+    more: Sequence[tuple[bytes, bytes]] = (),
+) -> None:
+    body = orjson.dumps(dialect.error(problem), option=orjson.OPT_INDENT_2)
+    await _whole(exchange, entry, problem.code, Frame(body, 0, 0), more)
 
 
 async def _pause(milliseconds: float) -> None:

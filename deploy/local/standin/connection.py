@@ -8,7 +8,7 @@ import asyncio
 import socket
 import struct
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from http import HTTPStatus
 
@@ -48,7 +48,13 @@ class Exchange:
         self.end()
         await self.drain()
 
-    def begin(self, status: int, content_type: bytes, length: int | None = None) -> None:
+    def begin(
+        self,
+        status: int,
+        content_type: bytes,
+        length: int | None = None,
+        more: Sequence[tuple[bytes, bytes]] = (),
+    ) -> None:
         """The head of an answer; without a length the body is sent in chunks."""
         size = (
             (b"transfer-encoding", b"chunked")
@@ -60,6 +66,7 @@ class Exchange:
             size,
             (b"vary", b"Origin"),
             (b"server", b"lekhika-standin"),
+            *more,
         ]
         reason = HTTPStatus(status).phrase.encode()
         self._connection.send(h11.Response(status_code=status, headers=headers, reason=reason))

@@ -37,11 +37,15 @@ class Fault(StrEnum):
 
     # Refusals.
     STATUS_400 = "status_400"
+    STATUS_401 = "status_401"
     STATUS_403 = "status_403"
     STATUS_404 = "status_404"
+    STATUS_408 = "status_408"
     STATUS_429 = "status_429"
     STATUS_500 = "status_500"
+    STATUS_502 = "status_502"
     STATUS_503 = "status_503"
+    STATUS_504 = "status_504"
 
     # How usage is reported.
     USAGE_LAST_ONLY = "usage_last_only"

@@ -44,9 +44,13 @@ class Options(BaseModel):
     usage: UsageReport = UsageReport.EACH
     answer: Annotated[str, Field(min_length=1, max_length=100)] | None = None  # modelVersion of the answer
     fault: Fault = Fault.NONE
+    reason: Annotated[str, Field(pattern="^[A-Z_]{1,60}$")] | None = (
+        None  # finishReason, or blockReason of a prompt
+    )
     after: Count | None = None  # chunks of text before the fault; None: half of them
     times: Count | None = None  # the fault happens to the first calls with the same id only
     id: Annotated[str, Field(min_length=1, max_length=200)] | None = None  # None: digest of model and prompt
+    rpm: Annotated[int, Field(ge=1)] | None = None  # so many calls of the model in 60 s, the others get a 429
     delay_s: Annotated[float, Field(ge=0, le=86_400)] = 1.0  # retryDelay of a 429
 
 

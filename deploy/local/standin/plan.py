@@ -57,6 +57,7 @@ def plan(asked: Asked, clean_prompt: str, model: str, options: Options) -> Plan:
         text = text[: 4 * (limit - thoughts)]
     if options.fault is Fault.MAX_TOKENS:
         finish = "MAX_TOKENS"
+    finish = options.reason or finish
     prompt = asked.prompt_tokens if options.prompt_tokens is None else options.prompt_tokens
     output = tokens_of(text) if options.output_tokens is None else options.output_tokens
     usage = Usage(max(prompt, options.cached), output, thoughts, options.tool, options.cached)

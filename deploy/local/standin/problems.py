@@ -89,6 +89,8 @@ def overloaded() -> Problem:
 def for_status(status: int, model: str, version: str, method: str, options: Options) -> Problem:
     """The refusal that a fault `status_NNN` asks for."""
     match status:
+        case 401:
+            return Problem(401, "UNAUTHENTICATED", "Request had invalid authentication credentials.")
         case 403:
             info = {
                 "@type": "type.googleapis.com/google.rpc.ErrorInfo",
@@ -110,8 +112,12 @@ def for_status(status: int, model: str, version: str, method: str, options: Opti
                 "An internal error has occurred. Please retry or report in "
                 "https://developers.generativeai.google/guide/troubleshooting",
             )
+        case 502:
+            return Problem(502, "INTERNAL", "The server encountered a temporary error.")
         case 503:
             return overloaded()
+        case 408 | 504:
+            return Problem(status, "DEADLINE_EXCEEDED", "Deadline expired before operation could complete.")
         case _:
             return invalid("Request contains an invalid argument.")
 

@@ -3,11 +3,10 @@
 from dataclasses import dataclass
 from enum import StrEnum
 
-from deploy.local.standin import wire
 from deploy.local.standin.faults import Fault
 from deploy.local.standin.options import Options, UsageReport
 from deploy.local.standin.plan import Plan
-from deploy.local.standin.wire import Stamp, Usage
+from deploy.local.standin.wire import GEMINI, Dialect, Stamp, Usage
 
 _THOUGHT = "**Considering the request**\n\nI look at what is asked for and choose a plain way to say it.\n\n"
 
@@ -55,7 +54,8 @@ class Script:
 class Framer:
     """Makes the frames of one answer."""
 
-    def __init__(self, plan: Plan, stamp: Stamp, options: Options) -> None:
+    def __init__(self, plan: Plan, stamp: Stamp, options: Options, dialect: Dialect) -> None:
+        self._dialect = dialect
         self._plan = plan
         self._stamp = stamp
         self._options = options
@@ -75,7 +75,7 @@ class Framer:
 
     def text(self, piece: str, chars: int, finish: str | None, *, first: bool) -> Frame:
         reported = self._reported(self._plan.usage_at(chars), last=finish is not None)
-        data = wire.answer(self._stamp, wire.candidate([{"text": piece}], finish), reported)
+        data = self._dialect.answer(self._stamp, [{"text": piece}], finish, reported)
         return Frame(data, self.pause(first=first), chars, reported, finish)
 
     def closing(
@@ -83,20 +83,22 @@ class Framer:
     ) -> Frame:
         """A last chunk without text of its own."""
         reported = self._reported(usage, last=True)
-        data = wire.answer(self._stamp, wire.candidate(parts, finish), reported)
+        data = self._dialect.answer(self._stamp, parts, finish, reported)
         return Frame(data, self.pause(first=first), chars, reported, finish)
 
     def blocked(self, reason: str) -> Frame:
         reported = self._reported(Usage(self._plan.usage.prompt, cached=self._plan.usage.cached), last=True)
-        return Frame(wire.blocked(self._stamp, reason, reported), self.pause(first=True), 0, reported)
+        return Frame(
+            self._dialect.blocked(self._stamp, reason, reported), self.pause(first=True), 0, reported
+        )
 
     def pause(self, *, first: bool) -> float:
         return self._options.first_ms if first else self._options.chunk_ms
 
     def _thought(self) -> Frame:
         reported = self._reported(self._plan.usage_at(0), last=False)
-        body = wire.candidate([{"text": _THOUGHT, "thought": True}], None)
-        return Frame(wire.answer(self._stamp, body, reported), self.pause(first=True), 0, reported)
+        data = self._dialect.answer(self._stamp, [{"text": _THOUGHT, "thought": True}], None, reported)
+        return Frame(data, self.pause(first=True), 0, reported)
 
     def _reported(self, usage: Usage, *, last: bool) -> Usage | None:
         told = self._report is UsageReport.EACH or (last and self._report is UsageReport.LAST)
@@ -106,12 +108,11 @@ class Framer:
 def whole(script: Script, stamp: Stamp) -> Frame:
     """The same answer in one piece, for calls that do not stream; it takes as long."""
     if not script.frames:
-        return Frame(wire.answer(stamp, None, None), script.duration_ms, 0)
+        return Frame(GEMINI.answer(stamp, None, None, None), script.duration_ms, 0)
     last = script.frames[-1]
     if last.chars == 0 or last.kind is Kind.ERROR:
         return Frame(last.data, script.duration_ms, 0, last.usage, last.finish, last.kind)
-    body = wire.candidate([{"text": script.text[: last.chars]}], last.finish)
-    data = wire.answer(stamp, body, last.usage)
+    data = GEMINI.answer(stamp, [{"text": script.text[: last.chars]}], last.finish, last.usage)
     if any(frame.kind is Kind.RAW and frame.data.startswith(b"data:") for frame in script.frames):
         data = data[: len(data) // 2]
     return Frame(data, script.duration_ms, last.chars, last.usage, last.finish)

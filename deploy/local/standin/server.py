@@ -7,7 +7,7 @@ from urllib.parse import parse_qs, unquote, urlsplit
 
 import orjson
 
-from deploy.local.standin import admin, calls, catalog, problems
+from deploy.local.standin import admin, calls, catalog, chat, problems
 from deploy.local.standin.calls import Room
 from deploy.local.standin.connection import Connection, Exchange
 from deploy.local.standin.ledger import Ledger
@@ -49,7 +49,9 @@ async def serving(settings: Settings) -> AsyncIterator[str]:
 
 
 async def answer(room: Room, exchange: Exchange) -> None:
-    if await calls.answer(room, exchange) or await admin.answer(room, exchange):
+    if await calls.answer(room, exchange) or await chat.answer(room, exchange):
+        return
+    if await admin.answer(room, exchange):
         return
     status, body = _page(exchange)
     await exchange.reply(status, orjson.dumps(body), JSON)
@@ -63,6 +65,8 @@ def _page(exchange: Exchange) -> tuple[int, dict[str, object]]:
         match [exchange.request.method, *steps]:
             case ["GET", "livez" | "readyz"]:
                 return 200, {"status": "ok"}
+            case ["GET", "v1", "models"] if "authorization" in exchange.request.headers:
+                return 200, chat.models()
             case ["GET", ("v1" | "v1beta") as version, "models"]:
                 calls.check_key(calls.api_key(exchange, parse_qs(url.query)))
                 return 200, {"models": [catalog.describe(name) for name in catalog.names(version)]}

@@ -5,19 +5,19 @@ from dataclasses import dataclass
 
 import jsonschema
 
-from services.executor.models.provider import ModelError, ModelRequest
+from services.executor.models.names import brand_of
+from services.executor.models.provider import Finish, ModelError, ModelRequest
 from shared.usage import Tokens
-
-BLOCKED = frozenset({"SAFETY", "RECITATION", "LANGUAGE", "BLOCKLIST", "PROHIBITED_CONTENT", "SPII"})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Answer:
-    """What a whole stream said."""
+    """What a whole stream said; of a continued answer `text` begins with what the calls before had written."""
 
     text: str
     model: str | None
     tokens: Tokens | None
+    finish: Finish | None
     finish_reason: str | None
     block_reason: str | None
     response_id: str | None
@@ -29,40 +29,54 @@ class Accepted:
     truncated: bool
 
 
-def judge(request: ModelRequest, answer: Answer) -> Accepted:
-    """Accepts whatever has usable content.
+def judge(request: ModelRequest, answer: Answer, *, may_go_on: bool = False) -> Accepted:
+    """Accepts whatever has usable content. `may_go_on`: an answer that was cut will be continued.
 
     Raises: ModelError, with the reason as its code.
     """
-    if answer.block_reason is not None and not answer.text:
+    written = bool(answer.text.strip())
+    _check_blocks(answer, brand_of(request.model).label, written)
+    if answer.finish is None:
         raise ModelError(
-            "prompt_blocked",
-            f"Gemini refused the prompt ({answer.block_reason}). Change the input and try again.",
+            "provider_unreachable",
+            "The answer broke off before its end. Try again later.",
+            retryable=True,
+            used=True,
         )
-    if answer.finish_reason in BLOCKED:
-        raise ModelError(
-            "answer_blocked",
-            f"Gemini stopped its answer ({answer.finish_reason}). What it wrote is kept; change the input and try again.",
-        )
-    if answer.finish_reason is None:
-        raise ModelError(
-            "provider_unreachable", "The answer broke off before its end.", retryable=True, used=True
-        )
-    truncated = answer.finish_reason == "MAX_TOKENS"
-    if not answer.text:
-        raise _empty(truncated)
-    if request.output_schema is not None:
+    truncated = answer.finish is Finish.TRUNCATED
+    if not written:
+        raise _empty(answer, brand_of(request.model).label)
+    if request.output_schema is not None and not (truncated and may_go_on):
         _check_schema(answer.text, request.output_schema, truncated)
     return Accepted(text=answer.text, truncated=truncated)
 
 
-def _empty(truncated: bool) -> ModelError:
-    if truncated:
+def _check_blocks(answer: Answer, who: str, written: bool) -> None:
+    if answer.block_reason is not None and not written:
+        raise ModelError(
+            "prompt_blocked",
+            f"{who} refused the prompt ({answer.block_reason}). Change the input and try again.",
+        )
+    reason = answer.finish_reason if answer.finish is Finish.BLOCKED else None
+    if reason is None and answer.finish is None:
+        reason = answer.block_reason
+    if reason is not None:
+        raise ModelError(
+            "answer_blocked",
+            f"{who} stopped its answer ({reason}). What it wrote is kept; change the input and try again.",
+        )
+
+
+def _empty(answer: Answer, who: str) -> ModelError:
+    if answer.finish is Finish.TRUNCATED:
         return ModelError(
             "token_limit",
             "All tokens went into thinking before a word was written. Raise max_tokens of this node.",
         )
-    return ModelError("no_content", "Gemini answered with nothing at all. Change the prompt and try again.")
+    why = "" if answer.finish is Finish.COMPLETE else f" ({answer.finish_reason})"
+    return ModelError(
+        "no_content", f"{who} answered with nothing at all{why}. Change the prompt and try again."
+    )
 
 
 def _check_schema(text: str, schema: dict[str, object], truncated: bool) -> None:
@@ -77,6 +91,7 @@ def _check_schema(text: str, schema: dict[str, object], truncated: bool) -> None
             ) from None
         raise ModelError(
             "schema_mismatch",
-            f"The answer does not follow the node's output_schema: {reason[:300]}",
+            f"The answer does not follow the node's output_schema: {reason[:300]}. Simplify the schema, or say in "
+            "the prompt what is meant.",
             retryable=True,
         ) from None

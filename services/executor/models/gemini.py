@@ -1,63 +1,60 @@
 """Gemini through google-genai. Nothing else in the project imports that SDK."""
 
-import contextlib
-import functools
-import os
-import socket
-from collections.abc import Callable
-from contextvars import ContextVar
 from typing import Any
 
 import httpx2
 from google import genai
 from google.genai import errors, types
 
-from services.executor.models.provider import Caller, ModelError, ModelRequest, Piece
+from services.executor.models import transport
+from services.executor.models.provider import Caller, Finish, ModelError, ModelRequest, Piece
+from services.executor.models.transport import called_by, http_client, never_sent
 from shared.model_listing import ListedModel, ModelListing
 from shared.usage import Tokens
 
 API_VERSION = "v1beta"
 """Several models exist only there; the SDK's own default is another."""
-CONNECT_SECONDS = 10.0
-_caller: ContextVar[Caller] = ContextVar("caller")
-RETRYABLE = frozenset({408, 429, 500, 502, 503, 504})
+FINISHES = {
+    "STOP": Finish.COMPLETE,
+    "MAX_TOKENS": Finish.TRUNCATED,
+    "CONTINUATION": Finish.TRUNCATED,
+    **dict.fromkeys(
+        ("SAFETY", "RECITATION", "LANGUAGE", "BLOCKLIST", "PROHIBITED_CONTENT", "SPII", "MODEL_ARMOR"),
+        Finish.BLOCKED,
+    ),
+}
+"""Every other reason, known or not, says nothing against the text."""
 
 
 class Gemini:
-    """One client for the whole process. The HTTP client is ours, so that the transport never depends on what else
-    is installed, and no other layer retries or calls functions on its own: one request is one bill.
+    """One client for the whole process. No other layer retries or calls functions on its own: one request is one
+    bill.
     """
 
-    name = "gcp.gemini"
-
     def __init__(
-        self, api_key: str, base_url: str | None = None, transport: httpx2.AsyncBaseTransport | None = None
+        self, api_key: str, base_url: str | None = None, via: httpx2.AsyncBaseTransport | None = None
     ) -> None:
-        self._http = httpx2.AsyncClient(
-            timeout=httpx2.Timeout(None, connect=CONNECT_SECONDS),
-            limits=httpx2.Limits(max_connections=None, max_keepalive_connections=64),
-            event_hooks={"response": [_answered]},
-            transport=transport,
-        )
+        self._http = http_client(via)
         options = types.HttpOptions(api_version=API_VERSION, httpx_async_client=self._http, base_url=base_url)
         self._client = genai.Client(api_key=api_key, http_options=options)
 
     async def stream(self, request: ModelRequest, caller: Caller) -> None:
-        _caller.set(caller)
+        called_by(caller)
+        config = _config(request)
         try:
             chunks = await self._client.aio.models.generate_content_stream(
-                model=request.model, contents=request.prompt, config=_config(request)
+                model=request.model, contents=_contents(request), config=config
             )
             async for chunk in chunks:
                 caller.receive(_piece(chunk))
         except errors.APIError as error:
             raise api_error(error, request.model) from error
-        except (httpx2.TransportError, errors.UnknownApiResponseError, ValueError) as error:
+        except (httpx2.HTTPError, httpx2.StreamError, errors.UnknownApiResponseError, ValueError) as error:
             raise ModelError(
                 "provider_unreachable",
-                f"The connection to Gemini broke ({type(error).__name__}). It is tried again automatically.",
+                f"The connection to Gemini broke ({type(error).__name__}). Try again later.",
                 retryable=True,
-                used=not isinstance(error, httpx2.ConnectError | httpx2.ConnectTimeout),
+                used=not never_sent(error),
             ) from error
 
     async def list_models(self) -> ModelListing:
@@ -67,7 +64,7 @@ class Gemini:
             return ModelListing(providers=("gemini",), models=tuple(found))
         except errors.APIError as error:
             raise api_error(error, "list") from error
-        except (httpx2.TransportError, errors.UnknownApiResponseError, ValueError) as error:
+        except (httpx2.HTTPError, errors.UnknownApiResponseError, ValueError) as error:
             raise ModelError(
                 "provider_unreachable", f"Gemini gave no list of its models ({type(error).__name__})."
             ) from error
@@ -77,23 +74,7 @@ class Gemini:
 
 
 async def rehearse() -> None:
-    """Runs one call against an answer made here, so that the first real one does not wait for the SDK to build its
-    types (a third of a second).
-    """
-
-    def answer(_: httpx2.Request) -> httpx2.Response:
-        return httpx2.Response(200, headers={"content-type": "text/event-stream"}, content=_REHEARSED)
-
-    class Nobody:
-        def receive(self, piece: Piece) -> None: ...
-
-        def connected(self, hang_up: Callable[[], None]) -> None: ...
-
-    gemini = Gemini("rehearsal", "http://rehearsal.invalid", httpx2.MockTransport(answer))
-    await gemini.stream(
-        ModelRequest(model="rehearsal", prompt="x", output_schema={"type": "object"}), Nobody()
-    )
-    await gemini.aclose()
+    await transport.rehearse(lambda made: Gemini("rehearsal", "http://rehearsal.invalid", made), _REHEARSED)
 
 
 _REHEARSED = (
@@ -102,18 +83,11 @@ _REHEARSED = (
 )
 
 
-async def _answered(response: httpx2.Response) -> None:
-    """Tells the caller whose task this is how to hang up."""
-    caller, stream = _caller.get(None), response.extensions.get("network_stream")
-    connection = stream.get_extra_info("socket") if stream is not None else None
-    if caller is not None and connection is not None:
-        caller.connected(functools.partial(_hang_up, connection))
-
-
-def _hang_up(connection: socket.socket) -> None:
-    """Sends the end of our side. The transport, which owns the descriptor, is left to close it."""
-    with contextlib.suppress(OSError), socket.socket(fileno=os.dup(connection.fileno())) as same:
-        same.shutdown(socket.SHUT_WR)
+def _contents(request: ModelRequest) -> types.ContentListUnion:
+    if not request.then:
+        return request.prompt
+    turns = (("user", request.prompt), ("model", request.said), ("user", request.then))
+    return [types.Content(role=role, parts=[types.Part(text=text)]) for role, text in turns]
 
 
 def _listed(model: types.Model) -> ListedModel:
@@ -147,12 +121,14 @@ def _piece(chunk: types.GenerateContentResponse) -> Piece:
     candidate = chunk.candidates[0] if chunk.candidates else None
     parts = (candidate.content.parts if candidate and candidate.content else None) or []
     feedback = chunk.prompt_feedback
+    reason = _name(candidate.finish_reason) if candidate else None
     return Piece(
         text="".join(part.text for part in parts if part.text and not part.thought),
         tokens=tokens_of(chunk.usage_metadata),
         model=chunk.model_version,
         response_id=chunk.response_id,
-        finish_reason=_name(candidate.finish_reason) if candidate else None,
+        finish=FINISHES.get(reason, Finish.OTHER) if reason else None,
+        finish_reason=reason,
         block_reason=_name(feedback.block_reason) if feedback else None,
     )
 
@@ -179,43 +155,47 @@ def api_error(error: errors.APIError, model: str) -> ModelError:
     """The provider's error as a code and a text that says what to do."""
     body = error.details if isinstance(error.details, dict) else {}
     info = body.get("error", body)
-    details = [d for d in info.get("details", []) if isinstance(d, dict)] if isinstance(info, dict) else []
+    given = info.get("details") if isinstance(info, dict) else None
+    details = [d for d in given if isinstance(d, dict)] if isinstance(given, list) else []
     code = error.code or 0
     match code:
-        case 400 | 401 | 403 if any(d.get("reason") == "API_KEY_INVALID" for d in details) or code == 401:
-            return ModelError(
-                "bad_api_key", "Gemini refuses the API key. Ask an administrator to set a valid one."
-            )
+        case 401 | 403:
+            return _bad_key(code)
+        case 400 if any(d.get("reason") == "API_KEY_INVALID" for d in details):
+            return _bad_key(code)
+        case 400 if "token count" in str(error.message) and "exceeds" in str(error.message):
+            return ModelError("token_limit", f"The prompt is too long for {model}. Shorten the input.")
         case 404:
             return ModelError(
                 "model_not_found", f"Gemini has no model {model} on {API_VERSION}. Choose another model."
             )
         case 429:
-            return ModelError(
-                "quota",
-                "Gemini's quota is used up for now. Try again later.",
-                retryable=True,
-                delay=_delay(details),
-            )
-        case 503:
-            return ModelError(
-                "overloaded",
-                "Gemini is overloaded at the moment. Try again later.",
-                retryable=True,
-                delay=_delay(details),
-            )
-        case _ if code in RETRYABLE:
-            return ModelError("provider_error", f"Gemini answered {code}. Try again later.", retryable=True)
+            text = "Gemini's quota is used up for now. Try again later, or ask an administrator to raise it."
+            return ModelError("quota", text, retryable=True, delay=_delay(details, error))
+        case 500 | 502 | 503:
+            text = f"Gemini is overloaded or in trouble at the moment ({code}). Try again later."
+            return ModelError("overloaded", text, retryable=True, delay=_delay(details, error))
+        case 408 | 504:
+            text = f"Gemini did not answer in time ({code}). Try again later."
+            return ModelError("provider_unreachable", text, retryable=True, used=True)
         case _:
             return ModelError("provider_refused", f"Gemini refused the request ({code}): {error.message}")
 
 
-def _delay(details: list[dict[str, Any]]) -> float | None:
-    """Seconds of `RetryInfo.retryDelay`, which comes as "39s"."""
-    for detail in details:
-        text = str(detail.get("retryDelay", ""))
+def _bad_key(code: int) -> ModelError:
+    text = (
+        f"Gemini refuses the API key ({code}). Ask an administrator to set one that is valid and may use it."
+    )
+    return ModelError("bad_api_key", text)
+
+
+def _delay(details: list[dict[str, Any]], error: errors.APIError) -> float | None:
+    """Seconds of `RetryInfo.retryDelay`, which comes as "39s"; else of the header Retry-After."""
+    headers = getattr(error.response, "headers", None) or {}
+    told = [str(d["retryDelay"]).removesuffix("s") for d in details if "retryDelay" in d]
+    for text in (*told, str(headers.get("retry-after", ""))):
         try:
-            return float(text.removesuffix("s"))
+            return max(0.0, float(text))
         except ValueError:
             continue
     return None

@@ -2,15 +2,20 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from enum import StrEnum
 from typing import Any, Protocol
 
 from shared.errors import LekhikaError
+from shared.model_listing import ModelListing
 from shared.usage import Tokens
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ModelRequest:
-    """One call. `output_schema` is JSON Schema; `max_tokens` counts thoughts too where the provider does."""
+    """One call. `output_schema` is JSON Schema; `max_tokens` counts thoughts too where the provider does.
+
+    With `then`, the model has already answered `said` to the prompt, and `then` is what it is told next.
+    """
 
     model: str
     prompt: str
@@ -19,6 +24,19 @@ class ModelRequest:
     thinking: str | None = None
     max_tokens: int | None = None
     output_schema: dict[str, Any] | None = None
+    said: str = ""
+    then: str = ""
+
+
+class Finish(StrEnum):
+    """What the end of an answer means, whatever the provider calls it."""
+
+    COMPLETE = "complete"
+    TRUNCATED = "truncated"
+    """Cut at a token limit."""
+    BLOCKED = "blocked"
+    OTHER = "other"
+    """A reason that says nothing against the text; also one that this release does not know."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -30,7 +48,9 @@ class Piece:
     model: str | None = None
     """The model that answers, which may not be the one asked."""
     response_id: str | None = None
+    finish: Finish | None = None
     finish_reason: str | None = None
+    """In the provider's own words."""
     block_reason: str | None = None
     """The prompt was blocked, and why."""
 
@@ -69,15 +89,16 @@ class Caller(Protocol):
 
 
 class Provider(Protocol):
-    name: str
-    """As in `gen_ai.provider.name`."""
-
     async def stream(self, request: ModelRequest, caller: "Caller") -> None:
         """Runs one call to its end and gives every chunk to the caller.
 
         Awaits nothing but the network, so that cancelling the task that runs it closes the socket at once.
         Raises: ModelError.
         """
+        ...
+
+    async def list_models(self) -> ModelListing:
+        """What it offers to this key. Raises: ModelError."""
         ...
 
     async def aclose(self) -> None: ...

@@ -5,7 +5,9 @@ from typing import Protocol
 
 from services.executor.call import Call
 from services.executor.journal import Journal
+from services.executor.models.gate import Gate
 from services.executor.models.provider import Provider
+from services.executor.retry import Retries
 from shared.artifacts import Artifacts
 from shared.deltas import Delta
 
@@ -28,6 +30,10 @@ class Run(Protocol):
     provider: Provider
     artifacts: Artifacts
     times: CallTimes
+    gate: Gate
+    retries: Retries
+    fallback_model: str | None
+    """Asked when a node's own model stays away."""
 
     def interrupted(self) -> bool:
         """Whether no new call may begin."""

@@ -1,51 +1,175 @@
-"""A model call as a node: started in the log, streamed to the viewers, judged at its end, completed in the log."""
+"""A model call as a node: started in the log, streamed to the viewers, judged at its end, completed in the log.
+
+Every wait (for the limits, for a model that is down, before a retry) comes before the append that announces the call,
+and every call has its own: one `node_started`, one call, one usage.
+"""
 
 import asyncio
 import random
 import time
+from dataclasses import replace
 
 from services.executor.call import Call
 from services.executor.models.answer import Accepted, judge
+from services.executor.models.gate import Ticket
+from services.executor.models.names import brand_of
 from services.executor.models.provider import ModelError, ModelRequest
 from services.executor.nodes.context import NodeFailed, Run
 from services.executor.nodes.keep import keep_text
-from services.executor.retry import next_delay
 from services.executor.steps import CallModel
+from services.executor.tries import Tries
 from shared import conventions as metrics
 from shared.deltas import Delta, Waiting
 from shared.events import NodeCompleted, NodeStarted
 from shared.execution import ExecutionState
 from shared.fault_points import Point, reach
-from shared.usage import ModelUsage, Tier
+from shared.usage import Certainty, ModelUsage, Tier
 
 CLOSE_SECONDS = 2.0
+DELTA_CHARACTERS = 50_000
+"""More text than this is published in several pieces."""
 
 
 async def run_generate(run: Run, step: CallModel) -> None:
-    """Raises: NodeFailed, once every try is used up; Fenced and StopSeen, from the journal."""
-    request = _request(step)
-    tries = 0
-    lost: tuple[ModelUsage, ...] = ()
+    """Raises: NodeFailed, when no call is of any use any more; Fenced and StopSeen, from the journal."""
+    node = _Node(run, step)
     while not run.interrupted():
-        attempt = step.node_attempt + tries
-        await run.journal.append_to_act(lambda state: _started(state, step, attempt, lost))  # noqa: B023 - appended at once
+        ticket = await node.admitted()
+        try:
+            outcome = await node.call()
+        finally:
+            node.settle(ticket)
+        if not await node.goes_on(outcome):
+            return
+
+
+class _Node:
+    """The calls of one node, one after the other."""
+
+    def __init__(self, run: Run, step: CallModel) -> None:
+        task = step.prompt.task
+        self._run = run
+        self._step = step
+        self._attempt = step.node_attempt
+        self._call: Call | None = None
+        self._tries = Tries(
+            asked=_request(step),
+            fallback=run.fallback_model,
+            continue_truncated=task.continue_truncated,
+        )
+
+    async def admitted(self) -> Ticket:
+        """Waits until the next call may begin; a model that is down is not waited for when there is another."""
+        if self._run.gate.down(self._tries.request.model):
+            self._tries.fall_back()
+        return await self._run.gate.enter(self._tries.request, self._tell)
+
+    def settle(self, ticket: Ticket) -> None:
+        call = self._call
+        self._run.gate.leave(
+            ticket,
+            error=call.error if call is not None else None,
+            answered=call is not None and call.begun,
+            used=_used(call) if call is not None else 0,
+        )
+
+    async def call(self) -> Accepted | ModelError | None:
+        """Makes one call. None when it was ended, or kept from beginning, from outside."""
+        run, before = self._run, self._call
+        lost, request = before.usage if before is not None else (), self._tries.request
+        attempt = self._attempt
+        self._call = None
+        await run.journal.append_to_act(
+            lambda state: _started(state, self._step, attempt, request.model, lost)
+        )
         reach(Point.EXECUTOR_NODE_STARTED)
         if run.interrupted():
-            return
+            return None
+        self._attempt += 1
         tier = run.journal.state.tiers.get(request.model, Tier.PAYG)
-        call = Call(run.provider, request, tier, step.node, attempt)
+        call = self._call = Call(run.provider, request, tier, self._step.node, attempt, self._tries.said)
         run.opened(call)
         call.begin()
-        tries += 1
         try:
-            accepted = await _follow(run, call)
+            await _follow(run, call)
+            return self._judged(call)
         except ModelError as error:
-            lost = call.usage
-            await _wait_or_fail(run, call, error, tries)
-            continue
-        if accepted is not None:
-            await _complete(run, step, call, accepted)
-        return
+            return error
+
+    def _judged(self, call: Call) -> Accepted | None:
+        """By the node's own request, whatever this call asked. Raises: ModelError."""
+        model = metrics.model_label(call.request.model)
+        if call.aborted:
+            metrics.MODEL_CALLS.labels(model, "cancelled").inc()
+            return None
+        whole = replace(call.request, output_schema=self._tries.asked.output_schema)
+        try:
+            if call.error is not None:
+                raise call.error
+            accepted = judge(whole, call.answer, may_go_on=self._tries.may_go_on)
+        except ModelError as error:
+            if error.used:
+                call.error = error  # its last report of usage is not its final one
+            metrics.MODEL_CALLS.labels(model, error.code).inc()
+            raise
+        metrics.MODEL_CALLS.labels(model, "ok").inc()
+        for usage in call.usage:
+            used = metrics.model_label(usage.model)
+            for kind in ("input", "cached", "output", "thoughts", "tool"):
+                metrics.TOKENS.labels(used, kind).inc(getattr(usage.tokens, kind))
+        return accepted
+
+    async def goes_on(self, outcome: Accepted | ModelError | None) -> bool:
+        """Completes the node, or waits until another call makes sense. Raises: NodeFailed, when none does."""
+        call = self._call
+        if outcome is None or call is None:
+            return False
+        if isinstance(outcome, ModelError):
+            return await self._after(outcome, call)
+        if self._tries.goes_on(outcome):
+            return True
+        await _complete(self._run, self._step, call, outcome)
+        return False
+
+    async def _after(self, error: ModelError, call: Call) -> bool:
+        tries, run = self._tries, self._run
+        try:
+            delay = tries.failed(
+                error,
+                call.text,
+                random.random(),  # noqa: S311 - jitter
+                budget=run.retries.left,
+            )
+        except ModelError:
+            if not tries.said:
+                raise NodeFailed(call.node, error.code, error.message) from error
+            # What was there before it was to be continued is a usable answer.
+            await _complete(run, self._step, call, Accepted(text=tries.said, truncated=True))
+            return False
+        run.retries.spend(error.code)
+        if delay > 0:
+            await self._tell(error.code, delay)
+            await asyncio.sleep(delay)
+        return True
+
+    async def _tell(self, reason: str, seconds: float) -> None:
+        """Shows a wait where the node's text is."""
+        call = self._call
+        delta = Delta(
+            attempt=self._run.journal.state.attempt,
+            node=self._step.node,
+            node_attempt=call.node_attempt if call is not None else self._attempt,
+            offset=len(call.text) if call is not None else 0,
+            waiting=Waiting(reason=reason, seconds=round(seconds, 3)),
+        )
+        await self._run.publish(delta)
+
+
+def _used(call: Call) -> int | None:
+    """All tokens of the call; None when they are not known."""
+    if any(usage.tokens.certainty is Certainty.UNKNOWN for usage in call.usage):
+        return None
+    return sum(usage.tokens.total for usage in call.usage)
 
 
 def _request(step: CallModel) -> ModelRequest:
@@ -62,59 +186,41 @@ def _request(step: CallModel) -> ModelRequest:
 
 
 def _started(
-    state: ExecutionState, step: CallModel, attempt: int, lost: tuple[ModelUsage, ...]
+    state: ExecutionState, step: CallModel, attempt: int, model: str, lost: tuple[ModelUsage, ...]
 ) -> NodeStarted:
-    model = step.prompt.task.model
     return NodeStarted(
         attempt=state.attempt, node=step.node, kind="generate", node_attempt=attempt, model=model, lost=lost
     )
 
 
-async def _follow(run: Run, call: Call) -> Accepted | None:
-    """Publishes what arrives until the end. None when the call was ended from outside.
-
-    Raises: ModelError, also for a provider that goes silent.
-    """
+async def _follow(run: Run, call: Call) -> None:
+    """Publishes what arrives until the end, also when that comes from outside or by a provider that goes silent."""
     began = time.monotonic()
-    sent = 0
+    sent = await _publish(run, call, 0)
+    waits = True
     while not call.done:
         seconds = run.times.between if call.begun else run.times.first
         left = began + run.times.whole - time.monotonic()
         if not await call.more(min(seconds, left)):
             await _give_up(call)
-        if call.begun and sent == 0:
+        if call.begun and waits:
+            waits = False
             metrics.MODEL_FIRST_CHUNK.labels(metrics.model_label(call.request.model)).observe(
                 time.monotonic() - began
             )
         sent = await _publish(run, call, sent)
         await call.closed(run.times.merge)
     await _publish(run, call, sent)
-    return _judged(call, time.monotonic() - began)
-
-
-def _judged(call: Call, seconds: float) -> Accepted | None:
-    model = metrics.model_label(call.request.model)
-    metrics.MODEL_SECONDS.labels(model).observe(seconds)
-    try:
-        if call.aborted:
-            metrics.MODEL_CALLS.labels(model, "cancelled").inc()
-            return None
-        if call.error is not None:
-            raise call.error
-        accepted = judge(call.request, call.answer)
-    except ModelError as error:
-        metrics.MODEL_CALLS.labels(model, error.code).inc()
-        raise
-    metrics.MODEL_CALLS.labels(model, "ok").inc()
-    return accepted
+    seconds = time.monotonic() - began
+    metrics.MODEL_SECONDS.labels(metrics.model_label(call.request.model)).observe(seconds)
 
 
 async def _give_up(call: Call) -> None:
     call.abort()
     await call.closed(CLOSE_SECONDS)
     call.error = call.error or ModelError(
-        "provider_timeout",
-        "Gemini does not go on with its answer. Try again later.",
+        "provider_unreachable",
+        f"{brand_of(call.request.model).label} does not go on with its answer. Try again later.",
         retryable=True,
         used=True,
     )
@@ -123,37 +229,20 @@ async def _give_up(call: Call) -> None:
 
 async def _publish(run: Run, call: Call, sent: int) -> int:
     text = call.text
-    if len(text) > sent:
+    for start in range(sent, len(text), DELTA_CHARACTERS):
         usage = call.usage
         await run.publish(
             Delta(
                 attempt=run.journal.state.attempt,
                 node=call.node,
                 node_attempt=call.node_attempt,
-                offset=sent,
-                text=text[sent:],
+                offset=start,
+                text=text[start : start + DELTA_CHARACTERS],
                 usage=usage[0] if usage else None,
             )
         )
     run.progressed()
     return len(text)
-
-
-async def _wait_or_fail(run: Run, call: Call, error: ModelError, tries: int) -> None:
-    delay = next_delay(error, tries, random.random())  # noqa: S311 - jitter
-    if delay is None:
-        raise NodeFailed(call.node, error.code, error.message) from error
-    waiting = Waiting(reason=error.code, seconds=round(delay, 3))
-    await run.publish(
-        Delta(
-            attempt=run.journal.state.attempt,
-            node=call.node,
-            node_attempt=call.node_attempt,
-            offset=len(call.text),
-            waiting=waiting,
-        )
-    )
-    await asyncio.sleep(delay)
 
 
 async def _complete(run: Run, step: CallModel, call: Call, accepted: Accepted) -> None:
@@ -174,8 +263,4 @@ async def _complete(run: Run, step: CallModel, call: Call, accepted: Accepted) -
         )
     )
     reach(Point.EXECUTOR_NODE_COMPLETED)
-    for usage in call.usage:
-        model = metrics.model_label(usage.model)
-        for kind in ("input", "cached", "output", "thoughts", "tool"):
-            metrics.TOKENS.labels(model, kind).inc(getattr(usage.tokens, kind))
     run.finished(step.node, accepted.text, structured)

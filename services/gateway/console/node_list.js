@@ -7,6 +7,19 @@ import { showSection } from "./node_texts.js";
 
 /** @typedef {import("./types.js").RunNode} RunNode */
 
+/** @type {Record<string, string>} what a wait is for, by its reason */
+const WAITS_FOR = {
+  quota: "quota",
+  rate_limit: "its turn",
+  overloaded: "an overloaded model",
+  provider_unreachable: "the model's provider",
+};
+
+/** @param {import("./run_fold.js").Waiting} waiting @returns {string} */
+function waitingWords({ reason, seconds }) {
+  return `Waiting ${Math.ceil(seconds)} s for ${WAITS_FOR[reason] ?? reason}`;
+}
+
 /** @param {{stream: import("./run_stream.js").RunStream, follower: import("./following.js").Follower}} props */
 export function NodeList({ stream, follower }) {
   const { execution, texts, calls, waits } = stream.run.value;
@@ -44,7 +57,7 @@ function NodeLine({ node, over, tokens, waiting, hasText, go }) {
       ${total ? html`<span class="number"><${Certainty} tokens=${certain ? tokens : null}
         text=${`${whole(total)} tokens`} /></span>` : null}
       ${node.attempts > 1 && html`<span class="number">${node.attempts} attempts</span>`}
-      ${waiting && html`<span class="waiting">Waits for about ${Math.ceil(waiting.seconds)} s: ${waiting.reason}</span>`}
+      ${waiting && html`<span class="waiting">${waitingWords(waiting)}</span>`}
     </span>
   </li>`;
 }

@@ -1,0 +1,105 @@
+"""What the calls of one node have led to, and what its next call asks. Pure.
+
+A node takes one call when all goes well; more when a call fails, when an answer breaks its schema (once), and when a
+truncated answer is to be continued.
+"""
+
+from dataclasses import dataclass, replace
+
+from services.executor.models.answer import Accepted
+from services.executor.models.provider import ModelError, ModelRequest
+from services.executor.retry import next_delay
+
+CONTINUATIONS = 5
+"""At most so many calls go on with an answer that was cut."""
+FALLBACK_AFTER = 3
+"""So many failures in a row, and the fallback model is asked."""
+FALLBACK_SECONDS = 30.0
+"""A provider that says to wait longer is not waited for, if there is a fallback."""
+
+GO_ON = (
+    "Your answer was cut at its length limit. Go on exactly where it ends: repeat nothing of it, add no introduction, "
+    "and keep its form."
+)
+CORRECT = (
+    "Your answer can not be used: {error}\nAnswer again, with nothing but JSON that follows the schema, without a "
+    "code fence."
+)
+
+
+@dataclass(slots=True, kw_only=True)
+class Tries:
+    """`asked` is the node's request as it stands in the workflow."""
+
+    asked: ModelRequest
+    fallback: str | None = None
+    continue_truncated: bool = False
+    said: str = ""
+    """Text of truncated answers, which the next call goes on with."""
+    failures: int = 0
+    """In a row, of the same request to the same model."""
+    continuations: int = 0
+    broken: tuple[str, str] | None = None
+    """An answer that did not follow the schema, and why."""
+    _model: str | None = None
+
+    @property
+    def request(self) -> ModelRequest:
+        """Of the next call."""
+        request = replace(self.asked, model=self._model or self.asked.model)
+        if self.said:
+            # Without the schema: whoever is bound to it can only begin a whole answer anew.
+            return replace(request, said=self.said, then=GO_ON, output_schema=None)
+        if self.broken is not None:
+            return replace(request, said=self.broken[0], then=CORRECT.format(error=self.broken[1]))
+        return request
+
+    @property
+    def may_go_on(self) -> bool:
+        """Whether an answer that is cut now will be continued."""
+        return self.continue_truncated and self.continuations < CONTINUATIONS
+
+    def goes_on(self, accepted: Accepted) -> bool:
+        """Takes an answer. True when another call is to continue it."""
+        more = accepted.text != self.said  # a call that adds nothing would be followed by others like it
+        if not (accepted.truncated and self.may_go_on and more):
+            return False
+        self.said, self.failures = accepted.text, 0
+        self.continuations += 1
+        return True
+
+    def failed(self, error: ModelError, text: str, chance: float, *, budget: int) -> float:
+        """Takes a failed call with the text of its answer; gives the seconds to wait before the next.
+
+        Raises: the error, when there is no use in another call.
+        """
+        self.failures += 1
+        if error.code == "schema_mismatch":
+            return self._corrected(error, text)
+        if self._falls_back(error):
+            return 0.0
+        delay = next_delay(error, self.failures, chance, budget=budget)
+        if delay is None:
+            raise error
+        return delay
+
+    def _corrected(self, error: ModelError, text: str) -> float:
+        if self.broken is not None:
+            raise error
+        self.broken = (text, error.message)
+        self.said, self.failures = "", 0
+        return 0.0
+
+    def fall_back(self) -> bool:
+        """Turns to the fallback model; false when there is none, or it is the one already."""
+        if self.fallback is None or self.fallback == self.request.model:
+            return False
+        self._model, self.failures = self.fallback, 0
+        return True
+
+    def _falls_back(self, error: ModelError) -> bool:
+        useless = not error.retryable and error.code in ("model_not_found", "quota")
+        down = error.retryable and (
+            self.failures >= FALLBACK_AFTER or (error.delay or 0.0) > FALLBACK_SECONDS
+        )
+        return (useless or down) and self.fall_back()

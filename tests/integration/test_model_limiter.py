@@ -1,0 +1,120 @@
+"""Several limiters on one NATS: together they keep the limit, and none is blocked when NATS is away."""
+
+import asyncio
+import time
+from collections.abc import AsyncIterator
+
+import nats
+import pytest
+
+from deploy.local.nats_server import NatsServer
+from services.executor.models import limiter as limiters
+from services.executor.models.limiter import Limiter, key_of
+from services.executor.models.quota import Limit, burst_seconds
+from shared import topology
+from shared.ids import new_id
+
+PER_MINUTE = 3_000
+
+
+async def nobody(seconds: float) -> None: ...
+
+
+async def wait_of(limiter: Limiter, model: str, tokens: int) -> float:
+    """Seconds that a call is told to wait, without waiting for them."""
+    told: asyncio.Future[float] = asyncio.get_running_loop().create_future()
+
+    async def tell(seconds: float) -> None:
+        told.set_result(seconds)
+        await asyncio.Event().wait()
+
+    taking = asyncio.ensure_future(limiter.take(model, tokens, tell))
+    await asyncio.wait([taking, told], return_when=asyncio.FIRST_COMPLETED)
+    taking.cancel()
+    return told.result() if told.done() else 0.0
+
+
+@pytest.fixture(scope="module")
+async def server(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[NatsServer]:
+    server = NatsServer(tmp_path_factory.mktemp("limiter"))
+    server.start()
+    nc = await nats.connect(server.url)
+    await topology.ensure(nc, topology.TopologySettings(NATS_URL=server.url))
+    await nc.close()
+    yield server
+    server.stop()
+
+
+async def test_many_executors_keep_one_limit_and_waste_none_of_it(server: NatsServer) -> None:
+    model, calls = f"openai/{new_id()}:8b", 200
+    limits = {model: Limit(requests_per_minute=PER_MINUTE)}
+    connections = [await nats.connect(server.url) for _ in range(5)]
+    fleet = [Limiter(nc.jetstream(), limits, time.time) for nc in connections]
+    begun: list[float] = []
+
+    async def call(limiter: Limiter) -> None:
+        await limiter.take(model, 1, nobody)
+        begun.append(time.time())
+
+    await asyncio.gather(*(call(fleet[n % 5]) for n in range(calls)))
+    begun.sort()
+    rate = PER_MINUTE / 60
+    for first, begin in enumerate(begun):
+        for window in (0.5, 1.0, 3.0):
+            within = sum(begin <= at < begin + window for at in begun[first:])
+            assert within <= rate * (window + burst_seconds(PER_MINUTE)) + 2
+    assert begun[-1] - begun[0] <= calls / rate + 1
+    for nc in connections:
+        await nc.close()
+
+
+async def test_a_model_without_limits_asks_nobody(server: NatsServer) -> None:
+    nc = await nats.connect(server.url)
+    limiter = Limiter(nc.jetstream(), {}, time.time)
+    sent = nc.stats["out_msgs"]
+    await limiter.take("any", 10, nobody)
+    assert nc.stats["out_msgs"] == sent
+    await nc.close()
+
+
+async def test_tokens_that_calls_have_used_are_told_with_the_next(server: NatsServer) -> None:
+    nc = await nats.connect(server.url)
+    model = new_id()
+    limits = {model: Limit(tokens_per_minute=60_000)}
+    first, second = (Limiter(nc.jetstream(), limits, time.time) for _ in range(2))
+    assert await wait_of(first, model, 1_000) == 0
+    first.used(model, 1_000, 7_000)
+    assert await wait_of(first, model, 0) > 4
+    assert await wait_of(second, model, 0) > 4
+    await nc.close()
+
+
+async def test_without_nats_a_call_goes_by_what_its_executor_knows(
+    server: NatsServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(limiters, "ALONE_SECONDS", 0.05)
+    nc = await nats.connect(server.url)
+    js = nc.jetstream()
+    await nc.close()
+    limiter = Limiter(js, {"m": Limit(requests_per_minute=60)}, time.time)
+    waits = [await wait_of(limiter, "m", 1) for _ in range(3)]
+    assert waits[0] == 0
+    assert waits[2] > waits[1] > 0
+
+
+async def test_who_is_stopped_while_waiting_does_not_hold_the_others_up(server: NatsServer) -> None:
+    nc = await nats.connect(server.url)
+    model = new_id()
+    limiter = Limiter(nc.jetstream(), {model: Limit(requests_per_minute=1)}, time.time)
+    taken = [asyncio.ensure_future(limiter.take(model, 1, nobody)) for _ in range(3)]
+    await taken[0]
+    for task in taken[1:]:
+        task.cancel()
+    await asyncio.wait(taken[1:])
+    assert all(task.cancelled() for task in taken[1:])
+    await nc.close()
+
+
+@pytest.mark.parametrize("model", ["gemini-3.8-flash", "openai/llama3:8b", "a b*>ä"])
+def test_every_model_name_is_a_key(model: str) -> None:
+    assert set(key_of(model)) <= set("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-_=")
