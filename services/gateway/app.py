@@ -23,6 +23,7 @@ from services.gateway.auth import CHANGED_KEYS, Authenticator
 from services.gateway.body_limit import BodyLimit
 from services.gateway.catalogue import Catalogue
 from services.gateway.connection import DroppableConnection
+from services.gateway.conversions import Conversions
 from services.gateway.idempotency import IdempotencyKeys
 from services.gateway.lanes import Lanes
 from services.gateway.log_room import LogRoom
@@ -103,7 +104,7 @@ def create_app(parts: Parts) -> FastAPI:
         allow_origins=parts.settings.allowed_origins(),
         allow_methods=["GET", "POST", "PUT", "DELETE"],
         allow_headers=["Authorization", "Content-Type", "Idempotency-Key", "Last-Event-ID", "traceparent"],
-        expose_headers=["Location", "Retry-After", "X-Lekhika-Partial"],
+        expose_headers=["Content-Disposition", "Location", "Retry-After", "X-Lekhika-Partial"],
     )
     app.add_middleware(Observe)
     app.add_middleware(SecurityHeaders)
@@ -146,6 +147,7 @@ async def compose(settings: GatewaySettings, stop: Stop) -> AsyncIterator[Parts]
         idempotency=IdempotencyKeys(nc),
         bodies=Bodies(artifacts),
         texts=Texts(artifacts),
+        conversions=Conversions(),
         fleet=workers.Fleet(),
         drain=stop,
     )
