@@ -7,7 +7,14 @@ import sys
 
 import typer
 
-from deploy.local import commands_engines, commands_fleet, commands_runs, commands_stack, failures
+from deploy.local import (
+    commands_download,
+    commands_engines,
+    commands_fleet,
+    commands_runs,
+    commands_stack,
+    failures,
+)
 from deploy.local.commands_runs import INTERRUPTED
 from deploy.local.program import program_name
 from shared.errors import LekhikaError
@@ -23,6 +30,7 @@ def build() -> typer.Typer:
     )
     commands_stack.register(app)
     commands_runs.register(app)
+    commands_download.register(app)
     app.add_typer(commands_engines.app, name="engine")
     commands_fleet.register(app)
     return app
