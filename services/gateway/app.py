@@ -104,7 +104,13 @@ def create_app(parts: Parts) -> FastAPI:
         allow_origins=parts.settings.allowed_origins(),
         allow_methods=["GET", "POST", "PUT", "DELETE"],
         allow_headers=["Authorization", "Content-Type", "Idempotency-Key", "Last-Event-ID", "traceparent"],
-        expose_headers=["Content-Disposition", "Location", "Retry-After", "X-Lekhika-Partial"],
+        expose_headers=[
+            "Content-Disposition",
+            "Location",
+            "Retry-After",
+            "X-Lekhika-Formats",
+            "X-Lekhika-Partial",
+        ],
     )
     app.add_middleware(Observe)
     app.add_middleware(SecurityHeaders)

@@ -15,6 +15,8 @@ from services.gateway.parts import Parts
 from services.gateway.wanted_form import not_acceptable
 from shared.execution import ExecutionState, Status
 
+_DATA = (Form.JSON, Form.TXT)
+"""What JSON can be had as."""
 _NOTES = {
     Status.STOPPED: "This text is not complete: the run was stopped before its end.",
     Status.FAILED: "This text is not complete: the run failed before its end.",
@@ -29,6 +31,7 @@ async def output_answer(parts: Parts, state: ExecutionState, form: Form, *, as_f
     headers = {
         "Cache-Control": "no-store",
         "X-Lekhika-Partial": "true" if output.partial else "false",
+        "X-Lekhika-Formats": ", ".join(_DATA if output.data else Form),
         "Vary": "Accept",
     }
     source = _source(state, output, body.input)
@@ -56,7 +59,7 @@ def _check(output: Output, form: Form) -> None:
     if output.data:
         raise not_acceptable(
             f"The output of this execution is JSON, of which no {form.upper()} is made. "
-            "It is there as json and txt."
+            f"It is there as {' and '.join(_DATA)}."
         )
 
 

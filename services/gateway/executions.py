@@ -30,7 +30,7 @@ QUEUE = (
 
 OUTPUT = (
     f"By the Accept header, or as a file by `format` ({', '.join(Form)}). HTML, EPUB and DOCX are made from its Markdown and "
-    "always are files; an output that is JSON does not have them. `X-Lekhika-Partial` tells whether the execution ended "
+    "always are files; an output that is JSON does not have them. `X-Lekhika-Formats` lists what there is; `X-Lekhika-Partial` tells whether the execution ended "
     "before it was complete, or still runs."
 )
 

@@ -76,6 +76,7 @@ async def test_json_is_not_made_into_a_book(ada: httpx.AsyncClient, gateway: Gat
     refused = problem(await ada.get(url, params={"format": "epub"}), 406, "not_acceptable")
     assert "json and txt" in refused["detail"]
     found = await ada.get(url, params={"format": "json"})
+    assert found.headers["x-lekhika-formats"] == "json, txt"
     assert found.json()["json"] == {"a": 1}
     assert found.headers["content-disposition"] == 'attachment; filename="Plan.json"'
 
