@@ -8,6 +8,7 @@ import os
 import pickle
 import resource
 import sys
+from contextlib import suppress
 
 from services.gateway.downloads.convert import convert
 
@@ -22,7 +23,8 @@ NICENESS = 5
 def main() -> None:
     os.nice(NICENESS)
     resource.setrlimit(resource.RLIMIT_CPU, (CPU_SECONDS, CPU_SECONDS))
-    resource.setrlimit(resource.RLIMIT_AS, (MEMORY_BYTES, MEMORY_BYTES))
+    with suppress(ValueError):  # macOS has no such limit
+        resource.setrlimit(resource.RLIMIT_AS, (MEMORY_BYTES, MEMORY_BYTES))
     source, form = pickle.load(sys.stdin.buffer)  # noqa: S301 - written by the gateway that started this
     sys.stdout.buffer.write(convert(source, form))
 
