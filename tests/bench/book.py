@@ -1,4 +1,4 @@
-"""`python -m tests.bench.book [CHAPTERS]`: a book of 60 chapters of 2,000 words, from the request to the EPUB.
+"""`python -m tests.bench.book [CHAPTERS WORDS]`: a book of 60 chapters of 2,000 words, from the request to the EPUB.
 
 Fails when the assembled stream is not the output byte for byte, the EPUB lacks a chapter or a word, an event is over
 128 KiB, or the executor takes more than 250 MB.
@@ -114,9 +114,9 @@ def epub_words(content: bytes) -> list[int]:
 
 
 async def book(stack: Stack, report: Report) -> None:
-    chapters = int(sys.argv[1]) if len(sys.argv) > 1 else CHAPTERS
+    chapters, each = map(int, sys.argv[1:3]) if len(sys.argv) > 2 else (CHAPTERS, WORDS)
     memory = Memory(stack)
-    given = {"topic": f"rivers [[standin words={WORDS} chunk_ms=1]]", "chapters": chapters}
+    given = {"topic": f"rivers [[standin words={each} chunk_ms=1]]", "chapters": chapters}
     nc = await nats.connect(stack.nats_url)
     async with stack.client() as client, memory.watched():
         begun = time.monotonic()
@@ -136,7 +136,7 @@ async def book(stack: Stack, report: Report) -> None:
             report.plain(f"download as {form.upper()}", f"{seconds:.1f} s, {len(file.content):,} bytes")
             if form == "epub":
                 words = epub_words(file.content)
-    assert len(words) == chapters, words
+    assert words == [each] * chapters, words
     assert sum(words) == sum(len(texts[f"edited/{index}"].split()) for index in range(chapters))
     report.plain("words in the EPUB, and chapters", f"{sum(words):,}, {len(words)}")
     report.plain("words and bytes of the output", f"{len(output.text.split()):,}, {len(output.content):,}")
