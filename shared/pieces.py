@@ -7,7 +7,6 @@ LEAST = 100
 """Characters; smaller pieces are no use, and of a long text too many."""
 _SENTENCES = re.compile(r"[.!?।](?=\s)|[。！？\n]")
 _WORDS = re.compile(r"\s")
-_WHITE = re.compile(r"\s*")
 _PARAGRAPHS = re.compile(r"\n[ \t]*(?:\n[ \t]*)+")
 
 
@@ -37,7 +36,9 @@ def _short_paragraphs(text: str, most: int) -> Iterator[str]:
         while len(whole) - start > most:
             end = _end(whole, start, most)
             yield whole[start:end].rstrip()
-            start = _WHITE.match(whole, end).end()  # type: ignore[union-attr] - it matches nothing, too
+            start = end
+            while whole[start].isspace():  # it ends with something else
+                start += 1
         if start < len(whole):
             yield whole[start:]
 

@@ -29,6 +29,10 @@ def test_a_long_paragraph_is_cut_after_a_sentence_else_after_a_word() -> None:
     assert [len(piece) for piece in pieces("x" * 250, 100)] == [100, 100, 50]
 
 
+def test_a_gap_longer_than_a_piece_makes_no_empty_one() -> None:
+    assert pieces("a" + " " * 350 + "b", 100) == ["a", "b"]
+
+
 def test_a_whole_book_is_cut_in_no_time() -> None:
     assert len(pieces("word. " * 300_000, LEAST)) > 15_000
 
