@@ -30,7 +30,7 @@ def test_a_long_paragraph_is_cut_after_a_sentence_else_after_a_word() -> None:
 
 
 def test_a_gap_longer_than_a_piece_makes_no_empty_one() -> None:
-    assert pieces("a" + " " * 350 + "b", 100) == ["a", "b"]
+    assert pieces("a" * 60 + " " * 350 + "b" * 60, 100) == ["a" * 60, "b" * 60]
 
 
 def test_a_whole_book_is_cut_in_no_time() -> None:
