@@ -11,7 +11,7 @@ from jinja2.compiler import CodeGenerator
 from jinja2.runtime import Context
 from jinja2.sandbox import ImmutableSandboxedEnvironment
 
-from shared.templates import TemplateProblem, without_chance
+from shared.templates import FILTERS, TemplateProblem, without_chance
 
 _ONE_EXPRESSION = re.compile(r"^\s*\{\{(?P<expression>.+)\}\}\s*$", re.DOTALL)
 _TOO_MUCH = "can not be read: it is nested too deeply, or has a number that is too large"
@@ -25,6 +25,7 @@ def _as_it_is(_: Context, value: object) -> object:
 # Jinja works constant expressions out while it compiles, unless it is told not to and what it prints depends on the
 # context.
 _ENVIRONMENT = without_chance(ImmutableSandboxedEnvironment(optimized=False, finalize=_as_it_is))
+_ENVIRONMENT.filters |= FILTERS
 
 
 class _Names(meta.TrackingCodeGenerator):

@@ -2,7 +2,7 @@
 
 import functools
 import re
-from collections.abc import Mapping, Sized
+from collections.abc import Callable, Mapping, Sized
 from typing import Any
 
 from jinja2 import StrictUndefined, Template, Undefined
@@ -11,7 +11,10 @@ from jinja2.runtime import Context
 from jinja2.sandbox import ImmutableSandboxedEnvironment
 
 from shared.errors import Permanent
+from shared.pieces import pieces
 
+FILTERS: Mapping[str, Callable[..., object]] = {"pieces": pieces}
+"""What there is beside Jinja's own."""
 MAX_RENDERED = 16_000_000
 """Characters that one template may give."""
 MAX_EXPONENT = 64
@@ -63,6 +66,7 @@ _TEXT = _Sandbox(
     optimized=False,  # else constant expressions are worked out while compiling
 )
 without_chance(_TEXT)
+_TEXT.filters |= FILTERS
 _EXPRESSION = re.compile(r"^\s*\{\{(?P<expression>.+)\}\}\s*$", re.DOTALL)
 
 

@@ -8,6 +8,7 @@ import sys
 import typer
 
 from deploy.local import (
+    commands_download,
     commands_engine_files,
     commands_engine_versions,
     commands_engines,
@@ -32,6 +33,7 @@ def build() -> typer.Typer:
     )
     commands_stack.register(app)
     commands_runs.register(app)
+    commands_download.register(app)
     commands_engine_files.register(commands_engines.app)
     commands_engine_versions.register(commands_engines.app)
     app.add_typer(commands_engines.app, name="engine")

@@ -90,6 +90,11 @@ class Client:
     def text(self, path: str, accept: str, **query: str | int | None) -> str:
         return self._send("GET", path, params=_given(query), headers={"Accept": accept}).text
 
+    def file(self, path: str, read_seconds: float, **query: str | int | None) -> httpx.Response:
+        """The whole answer: its content is bytes, and its headers name them."""
+        timeout = httpx.Timeout(30.0, read=read_seconds)
+        return self._send("GET", path, params=_given(query), timeout=timeout)
+
     def post(self, path: str, body: Any, headers: Mapping[str, str] | None = None) -> Any:
         return self._send("POST", path, json=body, headers=headers).json()
 

@@ -23,6 +23,7 @@ from services.gateway.auth import CHANGED_KEYS, Authenticator
 from services.gateway.body_limit import BodyLimit
 from services.gateway.catalogue import Catalogue
 from services.gateway.connection import DroppableConnection
+from services.gateway.conversions import Conversions
 from services.gateway.idempotency import IdempotencyKeys
 from services.gateway.lanes import Lanes
 from services.gateway.log_room import LogRoom
@@ -111,7 +112,14 @@ def create_app(parts: Parts) -> FastAPI:
             "Last-Event-ID",
             "traceparent",
         ],
-        expose_headers=["ETag", "Location", "Retry-After", "X-Lekhika-Partial"],
+        expose_headers=[
+            "Content-Disposition",
+            "ETag",
+            "Location",
+            "Retry-After",
+            "X-Lekhika-Formats",
+            "X-Lekhika-Partial",
+        ],
     )
     app.add_middleware(Observe)
     app.add_middleware(SecurityHeaders)
@@ -154,6 +162,7 @@ async def compose(settings: GatewaySettings, stop: Stop) -> AsyncIterator[Parts]
         idempotency=IdempotencyKeys(nc),
         bodies=Bodies(artifacts),
         texts=Texts(artifacts),
+        conversions=Conversions(),
         fleet=workers.Fleet(),
         drain=stop,
     )

@@ -9,14 +9,16 @@ from pydantic import BaseModel, ConfigDict, Field, PositiveInt
 from services.gateway import commands
 from services.gateway.auth import Superadmin, User
 from services.gateway.bodies import parsed, read_object
+from services.gateway.download import output_answer
+from services.gateway.downloads.form import Form
 from services.gateway.idempotency import MAX_KEY, digest_of, is_key
 from services.gateway.live import Cursor
-from services.gateway.output import JSON, media_type, output_json, output_of
 from services.gateway.parts import Parts, get_parts
 from services.gateway.problems import FieldError, invalid
 from services.gateway.queries import Page, list_own, load_own, present
 from services.gateway.resource import url_of
 from services.gateway.stream import LiveResponse
+from services.gateway.wanted_form import wanted
 from shared.execution import Status
 
 router = APIRouter(tags=["executions"])
@@ -24,6 +26,12 @@ router = APIRouter(tags=["executions"])
 QUEUE = (
     "`queue` is `{position, ahead, estimated_wait_seconds}` while the status is `queued`, else null: position 1 starts "
     "next; the wait is estimated from recent throughput, and null while there is none to go by."
+)
+
+OUTPUT = (
+    f"By the Accept header, or as a file by `format` ({', '.join(Form)}). HTML, EPUB and DOCX are made from its Markdown and "
+    "always are files; an output that is JSON does not have them. `X-Lekhika-Formats` lists what there is; `X-Lekhika-Partial` tells whether the execution ended "
+    "before it was complete, or still runs."
 )
 
 GatewayParts = Annotated[Parts, Depends(get_parts)]
@@ -167,14 +175,20 @@ async def events(
     return LiveResponse(parts, principal, execution_id, Cursor.parse(given))
 
 
-@router.get("/v1/executions/{execution_id}/output", summary="The final or partial output")
+@router.get(
+    "/v1/executions/{execution_id}/output",
+    summary="The final or partial output",
+    description=OUTPUT,
+    response_class=Response,
+    responses={200: {"content": {form.media_type: {} for form in Form}}},
+)
 async def output(
-    execution_id: str, parts: GatewayParts, principal: User, accept: Annotated[str | None, Header()] = None
+    execution_id: str,
+    parts: GatewayParts,
+    principal: User,
+    accept: Annotated[str | None, Header()] = None,
+    format_name: Annotated[str | None, Query(alias="format", max_length=20)] = None,
 ) -> Response:
-    form = media_type(accept)
+    form = wanted(accept, format_name)
     _, state = await load_own(parts, principal, execution_id)
-    found = await output_of(parts, state)
-    headers = {"X-Lekhika-Partial": "true" if found.partial else "false", "Vary": "Accept"}
-    if form == JSON:
-        return _answer(200, output_json(state, found), **headers)
-    return Response(found.text, 200, {"Cache-Control": "no-store", **headers}, f"{form}; charset=utf-8")
+    return await output_answer(parts, state, form, as_file=format_name is not None)

@@ -1,4 +1,4 @@
-"""The text that an execution gave, final or as far as it came, in the form that the caller accepts."""
+"""The text that an execution gave, final or as far as it came."""
 
 import asyncio
 import json
@@ -7,16 +7,19 @@ from dataclasses import dataclass
 from typing import Any
 
 from services.gateway.parts import Parts
-from services.gateway.problems import Problem
+from services.gateway.resource import text_length
 from shared.dependencies import dependencies
+from shared.events import TextRef
 from shared.execution import ExecutionState, Status, parts_of
 from shared.lost import running_texts
 from shared.templates import TemplateProblem
 from shared.workflow import AnyNode, ForEachNode, GenerateTask, GroupNode, Workflow, parent_of, task_of
 
-PLAIN, MARKDOWN, JSON = "text/plain", "text/markdown", "application/json"
 BETWEEN = "\n\n"
 """Between the texts of several nodes."""
+
+Found = Mapping[str, str | TextRef]
+"""What there is of each node, by its id; without those of which there is nothing."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -26,54 +29,41 @@ class Output:
     text: str
     node: str | None
     partial: bool
-    structured: bool
+    data: bool
+    """JSON by an output schema, and no prose; when partial, it may be cut off."""
 
 
-def media_type(accept: str | None) -> str:
-    """The best of the three that are offered. Raises: Problem 406, when none is accepted."""
-    wishes = sorted(_wishes(accept or "*/*"), key=lambda wish: -wish[1])
-    for wish, quality in wishes:
-        if quality <= 0:
-            continue
-        for offered in (PLAIN, MARKDOWN, JSON):
-            if wish in ("*/*", offered, offered.partition("/")[0] + "/*"):
-                return offered
-    detail = f"The output is there as {PLAIN}, {MARKDOWN} and {JSON}."
-    raise Problem(406, "not_acceptable", "No such form", detail)
-
-
-def _wishes(accept: str) -> list[tuple[str, float]]:
-    found = []
-    for part in accept.split(","):
-        name, *parameters = (piece.strip().lower() for piece in part.split(";"))
-        quality = next((p[2:] for p in parameters if p.startswith("q=")), "1")
-        try:
-            found.append((name, float(quality)))
-        except ValueError:
-            found.append((name, 0.0))
-    return found
-
-
-async def output_of(parts: Parts, state: ExecutionState) -> Output:
-    """Raises: ArtifactGone; UnknownEvent; Unavailable."""
-    workflow = (await parts.bodies.of(state.body)).workflow
-    texts = await _texts(parts, state)
+async def output_of(parts: Parts, state: ExecutionState, workflow: Workflow) -> Output:
+    """Raises: ArtifactGone; Unavailable."""
+    found = await _found(parts, state)
     node_id = state.output or workflow.output
     partial = state.status is not Status.COMPLETED
-    of_node = _of_node(workflow, state, texts, node_id)
-    if of_node or not partial:
-        node = state.nodes.get(node_id)
-        structured = node is not None and node.structured and not partial
-        return Output(text=of_node, node=node_id, partial=partial, structured=structured)
+    keys = _own(workflow, state, found, node_id)
+    if keys or not partial:
+        text = await _joined(parts, found, keys)
+        return Output(
+            text=text, node=node_id, partial=partial, data=any(_is_data(workflow, key) for key in keys)
+        )
     # beside the event loop: the templates of large workflows take a while to be read
-    keys = await asyncio.to_thread(nearest, workflow, state, texts, parent_of(node_id))
-    text = BETWEEN.join(texts[key] for key in keys)
-    return Output(text=text, node=keys[0] if len(keys) == 1 else None, partial=True, structured=False)
+    keys = await asyncio.to_thread(nearest, workflow, state, found, parent_of(node_id))
+    return Output(
+        text=await _joined(parts, found, keys),
+        node=keys[0] if len(keys) == 1 else None,
+        partial=True,
+        data=any(_is_data(workflow, key) for key in keys),
+    )
 
 
-def nearest(
-    workflow: Workflow, state: ExecutionState, texts: Mapping[str, str], output: str
-) -> Sequence[str]:
+async def _joined(parts: Parts, found: Found, keys: Sequence[str]) -> str:
+    """Only the texts that are part of it are read: the others may be large, and many."""
+    texts = []
+    for key in keys:
+        text = found[key]
+        texts.append(text if isinstance(text, str) else await parts.texts.of(text))
+    return BETWEEN.join(texts)
+
+
+def nearest(workflow: Workflow, state: ExecutionState, found: Found, output: str) -> Sequence[str]:
     """Ids of the nodes whose texts stand for the output that was not begun, in the order of the workflow.
 
     Of the nodes that the output is made of, those fewest steps before it that have a plain text; without any, all
@@ -82,31 +72,36 @@ def nearest(
     plain: dict[str, list[str]] = {}
     raw: list[str] = []
     for node in workflow.nodes:
-        for key in _shown(node, state, texts):
+        for key in _shown(node, state, found):
             if _structured(node, key):
                 raw.append(key)
             else:
                 plain.setdefault(node.id, []).append(key)
     level = next((level for level in _steps_before(workflow, output) if level & plain.keys()), None)
-    found = [key for node_id, keys in plain.items() if level is None or node_id in level for key in keys]
-    return found or raw
+    near = [key for node_id, keys in plain.items() if level is None or node_id in level for key in keys]
+    return near or raw
 
 
-def _shown(node: AnyNode, state: ExecutionState, texts: Mapping[str, str]) -> Sequence[str]:
+def _shown(node: AnyNode, state: ExecutionState, found: Found) -> Sequence[str]:
     """Ids whose texts stand for a node: its own, all items of a for_each, the last part of another group."""
     if not isinstance(node, GroupNode):
-        return [node.id] if texts.get(node.id) else []
+        return [node.id] if node.id in found else []
     parts = list(parts_of(state, node))
     last_only = not isinstance(node, ForEachNode)
-    keys = [
-        key for key in (parts[-1:] if last_only and state.completed(node.id) else parts) if texts.get(key)
-    ]
+    keys = [key for key in (parts[-1:] if last_only and state.completed(node.id) else parts) if key in found]
     return keys[-1:] if last_only else keys
 
 
 def _structured(node: AnyNode, key: str) -> bool:
     task = task_of(node, key)
     return isinstance(task, GenerateTask) and task.output_schema is not None
+
+
+def _is_data(workflow: Workflow, key: str) -> bool:
+    try:
+        return _structured(workflow.node(parent_of(key)), key)
+    except KeyError:
+        return False
 
 
 def _steps_before(workflow: Workflow, output: str) -> Iterator[Set[str]]:
@@ -122,24 +117,25 @@ def _steps_before(workflow: Workflow, output: str) -> Iterator[Set[str]]:
         yield level
 
 
-def _of_node(workflow: Workflow, state: ExecutionState, texts: Mapping[str, str], node_id: str) -> str:
-    """A node's own text; of one that is made of others, theirs."""
+def _own(workflow: Workflow, state: ExecutionState, found: Found, node_id: str) -> Sequence[str]:
+    """The node itself; of one that is made of others, those that stand for it. Without those of which there is nothing."""
     try:
         node = workflow.node(node_id)
     except KeyError:
-        return texts.get(node_id, "")
-    return BETWEEN.join(texts[key] for key in _shown(node, state, texts))
+        return [node_id] if node_id in found else []
+    return _shown(node, state, found)
 
 
-async def _texts(parts: Parts, state: ExecutionState) -> dict[str, str]:
-    """What there is of each node: finished, interrupted, or being written."""
-    found = {} if state.ended else dict(await running_texts(parts.nc, state))
-    for partial in state.partials:
-        found[partial.node] = await parts.artifacts.get_text(partial.output)
-    for node in state.nodes.values():
-        if node.output is not None:
-            found[node.id] = await parts.artifacts.get_text(node.output)
-    return found
+async def _found(parts: Parts, state: ExecutionState) -> Found:
+    """Finished, interrupted, or being written."""
+    found: dict[str, str | TextRef] = {} if state.ended else dict(await running_texts(parts.nc, state))
+    found |= {partial.node: partial.output for partial in state.partials}
+    found |= {node.id: node.output for node in state.nodes.values() if node.output is not None}
+    return {
+        key: text
+        for key, text in found.items()
+        if (len(text) if isinstance(text, str) else text_length(text))
+    }
 
 
 def output_json(state: ExecutionState, output: Output) -> dict[str, Any]:
@@ -151,6 +147,7 @@ def output_json(state: ExecutionState, output: Output) -> dict[str, Any]:
         "node": output.node,
         "text": output.text,
     }
-    if output.structured:
+    node = state.nodes.get(output.node or "")
+    if node is not None and node.structured and not output.partial:
         body["json"] = json.loads(output.text)
     return body

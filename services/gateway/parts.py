@@ -9,6 +9,7 @@ from nats.aio.client import Client
 from nats.js import JetStreamContext
 from sqlalchemy.ext.asyncio import AsyncEngine
 
+from services.gateway.conversions import Conversions
 from services.gateway.idempotency import IdempotencyKeys
 from services.gateway.request_bodies import Bodies
 from services.gateway.settings import GatewaySettings
@@ -39,6 +40,7 @@ class Parts:
     idempotency: IdempotencyKeys
     bodies: Bodies
     texts: Texts
+    conversions: Conversions
     fleet: "Fleet"
     drain: asyncio.Event
     """Set when the process is asked to end: open streams close politely."""

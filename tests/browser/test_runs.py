@@ -2,6 +2,7 @@
 
 import re
 import uuid
+import zipfile
 
 import pytest
 from playwright.sync_api import APIRequestContext, Browser, Page, Route, expect
@@ -140,3 +141,16 @@ def test_usage_counts_the_run_and_names_no_cost(user: ConsolePage) -> None:
     expect(row).to_contain_text(re.compile("Included|PAYG"))
     expect(user.page.get_by_text(re.compile("Asia/Kath?mandu"))).to_be_visible()
     assert not re.search(r"cost|price|[$€₹]", user.page.locator("main").inner_text(), re.IGNORECASE)
+
+
+def test_a_book_is_downloaded_under_its_title(user: ConsolePage) -> None:
+    user.start("the tides", "short-book")
+    user.expect_state("completed")
+    title = (user.output.text_content() or "").partition("\n")[0].removeprefix("# ")
+    with user.page.expect_download() as begun:
+        user.page.get_by_role("button", name="Download as EPUB").click()
+    assert begun.value.suggested_filename.startswith(title[:10])
+    assert begun.value.suggested_filename.endswith(".epub")
+    with zipfile.ZipFile(begun.value.path()) as file:
+        assert "EPUB/chapter-0001.xhtml" in file.namelist()
+    expect(user.page.get_by_role("button", name="Download as DOCX")).to_be_enabled()

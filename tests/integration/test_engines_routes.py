@@ -46,6 +46,7 @@ SEED = {
         for user, name, role in ((ANN, "Ann", "user"), (BOB, "Bob", "superadmin"))
     ]
 }
+SAMPLES = ["article", "article-from-notes", "product-descriptions", "short-book", "summary", "translate"]
 MINE = {
     "id": "mine",
     "name": "Mine",
@@ -154,7 +155,7 @@ def test_seeding_again_changes_nothing(seeded: PostgresServer):
     before = content()
     assert seed(seeded, json.dumps(SEED)).returncode == 0
     assert content() == before
-    assert [row[1] for row in before[2]] == ["article", "short-book", "translate"]
+    assert [row[1] for row in before[2]] == SAMPLES
 
 
 @pytest.mark.parametrize(
@@ -190,7 +191,7 @@ async def test_the_list_shows_samples_with_their_inputs(gateway: Gateway):
     assert answer.status_code == 200
     assert answer.json()["next_cursor"] is None
     items = {item["id"]: item for item in answer.json()["items"]}
-    assert list(items) == ["article", "short-book", "translate"]
+    assert list(items) == SAMPLES
     book = items["short-book"]
     assert (book["shared"], book["owner"], book["version"]) == (True, SYSTEM_USER_ID, 1)
     assert book["inputs"]["topic"]["type"] == "text"
@@ -380,8 +381,4 @@ async def test_the_document_describes_the_answers(gateway: Gateway):
 
 
 def test_samples_are_files_of_the_package():
-    assert {path.stem for path in Path("services/gateway/samples").iterdir()} == {
-        "article",
-        "short-book",
-        "translate",
-    }
+    assert {path.stem for path in Path("services/gateway/samples").iterdir()} == set(SAMPLES)

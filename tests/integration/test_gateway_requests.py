@@ -285,7 +285,7 @@ class TestReading:
         await player.finish()
         answer = await ada.get(url)
         assert (answer.text, answer.headers["x-lekhika-partial"]) == ("A book 🍵", "false")
-        as_json = await ada.get(url, headers={"Accept": "text/html, application/json;q=0.9"})
+        as_json = await ada.get(url, headers={"Accept": "text/css, application/json;q=0.9"})
         assert as_json.json() == {
             "execution_id": execution["id"],
             "status": "completed",

@@ -120,6 +120,11 @@ class Gateway(BaseHTTPRequestHandler):
         kind = "text/event-stream" if self.path.endswith("/events") else "application/json"
         self.send_header("Content-Type", kind)
         self.send_header("Content-Length", str(len(data)))
+        if "format=" in self.path:
+            self.send_header(
+                "Content-Disposition", "attachment; filename=\"T.md\"; filename*=UTF-8''..%2FTh%C3%A9.md"
+            )
+            self.send_header("X-Lekhika-Partial", "true" if "019s" in self.path else "false")
         self.end_headers()
         self.wfile.write(data)
 
@@ -316,3 +321,37 @@ def test_a_reader_that_has_seen_enough_is_no_error(asked: list[Any]) -> None:
 @pytest.mark.parametrize("options", [["--executors", "0"], ["--gemini-url", "ftp://x"]])
 def test_up_refuses_what_can_not_work(options: list[str]) -> None:
     assert invoke("up", *options).exit_code == 2
+
+
+def test_a_download_takes_its_name_from_the_gateway_and_never_a_folder(
+    asked: list[Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    result = invoke("download", "019a")
+    assert (result.exit_code, asked[-1][1]) == (0, "/v1/executions/019a/output?format=md")
+    assert [file.name for file in tmp_path.iterdir()] == ["Th\u00e9.md"]
+    assert (tmp_path / "Th\u00e9.md").read_text() == "# A book"
+
+
+def test_a_download_overwrites_nothing_unless_told_to(asked: list[Any], tmp_path: Path) -> None:
+    file = tmp_path / "a.epub"
+    file.write_text("mine")
+    refused = invoke("download", "019a", "-o", str(file))
+    assert isinstance(refused.exception, FileExistsError)
+    assert "--force" in str(refused.exception)
+    assert file.read_text() == "mine"
+    assert invoke("download", "019a", "-o", str(file), "--force").exit_code == 0
+    assert asked[-1][1].endswith("?format=epub")
+    assert file.read_text() == "# A book"
+
+
+def test_a_download_goes_to_stdout_and_says_on_stderr_that_it_is_partial(asked: list[Any]) -> None:
+    result = invoke("download", "019a", "-o", "-", "--format", "HTML")
+    assert (result.stdout, result.stderr, asked[-1][1][-12:]) == ("# A book", "", "?format=html")
+    assert "not complete" in invoke("download", "019s", "-o", "-").stderr
+
+
+@pytest.mark.parametrize("options", [["-o", "a.pdf"], ["--format", "pdf"], ["-o", "-", "--json"]])
+def test_a_form_that_is_none_is_wrong_usage(asked: list[Any], options: list[str]) -> None:
+    assert invoke("download", "019a", *options).exit_code == 2
+    assert asked == []

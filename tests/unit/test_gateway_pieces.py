@@ -6,10 +6,11 @@ import pytest
 
 from services.gateway.commands import limits_for
 from services.gateway.idempotency import digest_of, is_key
-from services.gateway.output import media_type, nearest
+from services.gateway.output import nearest
 from services.gateway.problems import Problem
 from services.gateway.projection import project
 from services.gateway.resource import node_json, nodes_of
+from services.gateway.wanted_form import accepted, wanted
 from services.gateway.workers import GONE_SECONDS, Fleet
 from shared.deltas import Delta
 from shared.lost import text_of
@@ -25,19 +26,31 @@ from tests.support.make import folded, history, node_completed, node_started, re
         ("text/*", "text/plain"),
         ("application/json", "application/json"),
         ("text/markdown;q=0.5, application/json;q=0.9", "application/json"),
-        ("text/html, text/markdown;q=0.1", "text/markdown"),
+        ("text/css, text/markdown;q=0.1", "text/markdown"),
         ("TEXT/Markdown", "text/markdown"),
+        ("text/html,application/xhtml+xml,application/xml;q=0.9,*/*;q=0.8", "text/html"),
+        ("application/epub+zip", "application/epub+zip"),
     ],
 )
 def test_the_form_that_is_wanted_most(accept: str | None, form: str) -> None:
-    assert media_type(accept) == form
+    assert accepted(accept).media_type == form
 
 
 @pytest.mark.parametrize("accept", ["image/png", "text/plain;q=0", "text/plain;q=x", ";;;,"])
 def test_no_form_that_is_wanted(accept: str) -> None:
     with pytest.raises(Problem) as refused:
-        media_type(accept)
+        accepted(accept)
     assert refused.value.status == 406
+
+
+def test_a_form_by_name_outranks_what_is_accepted_and_a_wrong_one_is_told_what_there_is() -> None:
+    assert wanted("image/png", "EPUB") == "epub"
+    with pytest.raises(Problem) as refused:
+        wanted("*/*", "pdf")
+    assert refused.value.status == 422
+    assert [(fault.field, fault.detail) for fault in refused.value.errors] == [
+        ("format", "must be one of txt, md, json, html, epub, docx")
+    ]
 
 
 def test_limits_are_the_given_then_the_engines_then_the_defaults_and_capped() -> None:
@@ -96,7 +109,7 @@ BOOK = {
     [
         ({"outline": "{}", "notes": "n", "draft": "d", "end": "e"}, ["draft", "end"]),
         ({"outline": "{}", "notes": "n", "draft": "d"}, ["draft"]),
-        ({"outline": "{}", "notes": "n", "draft": ""}, ["notes"]),
+        ({"outline": "{}", "notes": "n"}, ["notes"]),
         ({"outline": "{}"}, ["outline"]),
         ({}, []),
     ],
@@ -147,7 +160,7 @@ def test_the_last_round_stands_for_a_repeat() -> None:
     happened = (node_started("draft"), node_completed("draft/0"), node_started("draft/1"))
     state = folded(history(requested(WAYS), started(), *happened))
     assert nearest(workflow(WAYS), state, {"draft/0": "a", "draft/1": "b"}, "way") == ["draft/1"]
-    assert nearest(workflow(WAYS), state, {"draft/0": "a", "draft/1": ""}, "way") == ["draft/0"]
+    assert nearest(workflow(WAYS), state, {"draft/0": "a"}, "way") == ["draft/0"]
 
 
 @pytest.mark.parametrize(

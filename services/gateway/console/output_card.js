@@ -1,6 +1,7 @@
 /** The output as the gateway keeps it: final, or partial and labelled so. */
 import { useEffect } from "./vendor/preact_hooks.js";
 import { CopyButton } from "./copy_button.js";
+import { DownloadButtons } from "./download_buttons.js";
 import { html } from "./html.js";
 import { ProblemBox } from "./problem_box.js";
 import { ENDS } from "./run_fold.js";
@@ -18,30 +19,13 @@ export function OutputCard({ stream, execution, follower }) {
   return html`<section class="card output" aria-labelledby="output-title" data-output=${partial ? "partial" : "final"}>
     <div class="output-head">
       <h2 id="output-title">${title}</h2>
-      ${text && html`<div class="buttons">
-        <${CopyButton} text=${() => text} what="the output" />
-        <button type="button" class="quiet" aria-label="Download the output"
-          onClick=${() => save(text, fileName(execution, partial))}>Download</button></div>`}
+      ${text && html`<div class="buttons"><${CopyButton} text=${() => text} what="the output" /></div>`}
     </div>
+    ${text && html`<${DownloadButtons} id=${execution.id} formats=${stream.formats.value} />`}
     ${partial && text && html`<p class="hint">The run ended before it was done. This is all that it had written.</p>`}
     <${ProblemBox} problem=${stream.outputProblem.value} retry=${() => stream.loadOutput()} />
     ${text === null && !stream.outputProblem.value && html`<p class="muted">Loading…</p>`}
     ${text === "" && html`<p class="empty">Nothing was written.</p>`}
     ${text && html`<div class="text" data-output-text dir="auto">${text}</div>`}
   </section>`;
-}
-
-/** @param {import("./types.js").Execution} execution @param {boolean} partial */
-function fileName({ engine, id }, partial) {
-  return `${engine.id}-${id.slice(-8)}${partial ? "-partial" : ""}.md`;
-}
-
-/** @param {string} text @param {string} name */
-function save(text, name) {
-  const url = URL.createObjectURL(new Blob([text], { type: "text/markdown;charset=utf-8" }));
-  const link = document.createElement("a");
-  link.href = url;
-  link.download = name;
-  link.click();
-  URL.revokeObjectURL(url);
 }

@@ -15,6 +15,8 @@ export class RunStream {
     this.frame = signal(0);
     this.problem = signal(/** @type {Problem | null} */ (null));
     this.output = signal(/** @type {string | null} */ (null));
+    /** What the output can be downloaded as. */
+    this.formats = signal(/** @type {string[]} */ ([]));
     this.outputProblem = signal(/** @type {Problem | null} */ (null));
     /** Whether the run had already ended when this page first saw it. */
     this.wasOver = signal(false);
@@ -51,7 +53,11 @@ export class RunStream {
     try {
       const headers = { Accept: "text/plain" };
       const response = await request(`${this.path}/output`, { headers, signal: this.closing.signal });
-      this.output.value = await response.text();
+      const text = await response.text();
+      batch(() => {
+        this.formats.value = (response.headers.get("X-Lekhika-Formats") ?? "").split(", ");
+        this.output.value = text;
+      });
     } catch (error) {
       if (this.closing.signal.aborted) return;
       if (!(error instanceof Problem)) throw error;

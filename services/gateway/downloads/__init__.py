@@ -1,0 +1,1 @@
+"""A finished text as a file to read: HTML, EPUB, DOCX. Text in, bytes out, nothing else."""
