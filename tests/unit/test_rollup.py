@@ -97,6 +97,7 @@ def test_an_event_without_a_message_id_is_named_by_its_place() -> None:
         (ENDS[0][0], "not-a-uuid", "bad_id"),
         (ev.ExecutionCompleted(summary=summary(user_id="bob"), output="text"), EXECUTION, "bad_id"),
     ],
+    ids=["not an end", "execution id", "user id"],
 )
 def test_what_can_not_be_counted_says_why(event: ev.AnyEvent, execution_id: str, reason: str) -> None:
     with pytest.raises(NotCountable) as raised:
