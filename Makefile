@@ -26,8 +26,7 @@ demo: $(READY)  ## Show a run, a stop in mid-call and the token count, then end
 
 ## Work on it
 test: $(READY) check  ## Lint, types, import contracts, then every test
-	$(BIN)/pytest -n 2 tests/unit tests/property tests/golden
-	$(BIN)/pytest tests/integration tests/browser
+	$(BIN)/pytest -n 2 --dist loadfile
 
 check: $(READY)  ## Lint, types, import contracts
 	$(BIN)/ruff check .
