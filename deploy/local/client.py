@@ -87,6 +87,17 @@ class Client:
     def get(self, path: str, **query: str | int | None) -> Any:
         return self._send("GET", path, params=_given(query)).json()
 
+    def items(self, path: str, **query: str | int | None) -> list[Any]:
+        """Of all pages of a list."""
+        found: list[Any] = []
+        cursor: str | None = None
+        while True:
+            page = self.get(path, **query, cursor=cursor)
+            found += page["items"]
+            cursor = page["next_cursor"]
+            if cursor is None:
+                return found
+
     def text(self, path: str, accept: str, **query: str | int | None) -> str:
         return self._send("GET", path, params=_given(query), headers={"Accept": accept}).text
 

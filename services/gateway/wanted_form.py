@@ -51,9 +51,7 @@ def _rank(form: Form, ranges: Sequence[tuple[str, float]]) -> tuple[float, int, 
     """Quality by the range that fits most exactly (RFC 9110, 12.5.1), how exactly it fits, and minus its place."""
     names = ("*/*", form.media_type.partition("/")[0] + "/*", form.media_type)
     fitting = [
-        (names.index(name), -place, quality)
-        for place, (name, quality) in enumerate(ranges)
-        if name in names
+        (names.index(name), -place, quality) for place, (name, quality) in enumerate(ranges) if name in names
     ]
     if not fitting:
         return 0.0, 0, 0

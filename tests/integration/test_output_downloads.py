@@ -118,7 +118,7 @@ async def test_what_is_too_much_is_refused_with_what_to_do(monkeypatch: pytest.M
 
 async def inside(here: Conversions, count: int) -> None:
     """Waits until so many have a place."""
-    while here._inside != count:
+    while here._inside != count:  # noqa: ASYNC110 - nobody tells
         await asyncio.sleep(0.001)
 
 

@@ -141,7 +141,7 @@ NO_XML = """# A&#12;b
 
 ## C&#12;d \x0b
 
-Text&#12; `code&#12;\x01` [link](https://example.org/?a&#12;b "title&#12;") ![picture&#xc;](https://example.org/p&#12;)
+Text&#12; `code\x01` [link](https://example.org/?a&#12;b "title&#12;") ![picture](https://example.org/p&#12;)
 
 ```py&#12;x
 \x0c

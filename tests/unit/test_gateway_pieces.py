@@ -5,9 +5,9 @@ from typing import Any
 import pytest
 
 from services.gateway.commands import limits_for
+from services.gateway.downloads.form import Form
 from services.gateway.idempotency import digest_of, is_key
 from services.gateway.output import nearest
-from services.gateway.downloads.form import Form
 from services.gateway.problems import Problem
 from services.gateway.projection import project
 from services.gateway.resource import node_json, nodes_of
@@ -40,7 +40,9 @@ def test_the_form_that_is_wanted_most(accept: str | None, form: str) -> None:
     assert Wish.of(accept, None).among(tuple(Form)).media_type == form
 
 
-@pytest.mark.parametrize("accept", ["image/png", "text/plain;q=0", "text/plain;q=x", "text/plain;q=nan", ";;;,"])
+@pytest.mark.parametrize(
+    "accept", ["image/png", "text/plain;q=0", "text/plain;q=x", "text/plain;q=nan", ";;;,"]
+)
 def test_no_form_that_is_wanted(accept: str) -> None:
     with pytest.raises(Problem) as refused:
         Wish.of(accept, None).among(tuple(Form))
