@@ -84,7 +84,9 @@ def unshare(
     """Take a shared engine back from everyone but its author."""
     with open_client(home, as_admin=True) as client:
         stored = client.delete(f"/v1/admin/engines/{engine}/sharing", reason=reason)
-    print_json(stored) if as_json else print(f"{engine}: only its author {stored['owner']} may run it")
+    print_json(stored) if as_json else print(
+        f"{engine}: only its author {', '.join(stored['owners'])} may run it"
+    )
 
 
 def register(app: typer.Typer) -> None:

@@ -23,9 +23,11 @@ FileArgument = Annotated[
 def list_(home: HomeOption = HOME, as_json: JsonOption = False, as_admin: AdminOption = False) -> None:
     """List the engines that you may run."""
     with open_client(home, as_admin=as_admin) as client:
-        items = client.items("/v1/engines")
+        pages = list(client.pages("/v1/engines"))
+    items = [item for page in pages for item in page["items"]]
     if as_json:
-        print_json({"items": items, "next_cursor": None})
+        drafts = [draft for page in pages for draft in page["drafts"]]
+        print_json({"items": items, "drafts": drafts, "next_cursor": None})
         return
     rows = [
         (item["id"], item.get("name"), item.get("version", ""), item.get("description") or "")

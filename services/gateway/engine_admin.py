@@ -16,10 +16,10 @@ router = APIRouter(prefix="/v1/admin/engines", tags=["admin"])
 
 
 class Unshared(BaseModel):
-    """`owner` has it still, for himself."""
+    """Its `owners`, usually one, have it still, each for himself."""
 
     id: str
-    owner: str
+    owners: list[str]
     shared: bool
 
 
@@ -35,16 +35,16 @@ async def unshare(
     if not is_engine_id(engine_id):
         raise engine_problems.not_shared(engine_id)
     async with transaction(parts.db, role=Role.ADMIN) as connection:
-        owner = await engine_store.unshare(connection, engine_id)
-        if owner is None:
+        owners = await engine_store.unshare(connection, engine_id)
+        if not owners:
             raise engine_problems.not_shared(engine_id)
         await audit.record(
             connection,
             actor=principal.user_id,
             action="engines.unshare",
             target=engine_id,
-            details={"owner": owner},
+            details={"owners": list(owners)},
             reason=reason,
         )
     await parts.catalogue.changed(engine_id)
-    return Unshared(id=engine_id, owner=owner, shared=False)
+    return Unshared(id=engine_id, owners=list(owners), shared=False)

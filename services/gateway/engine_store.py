@@ -1,5 +1,6 @@
 """Engines in Postgres: what is read and written, as the role of whoever asks."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -59,7 +60,7 @@ WHERE (owner_id = CAST(:user_id AS uuid) OR shared) AND id = :id
 ORDER BY (owner_id = CAST(:user_id AS uuid)) DESC, owner_id
 LIMIT 1
 """
-"""One's own engine hides a shared one of the same id; of an id one is shared at most."""
+"""One's own engine hides a shared one of the same id."""
 
 _PUT = text("""
 INSERT INTO engines (owner_id, id, name, description, definition)
@@ -139,10 +140,9 @@ async def share(connection: AsyncConnection, owner_id: str, engine_id: str, *, s
     await connection.execute(_SHARE, {"owner_id": owner_id, "id": engine_id, "shared": shared})
 
 
-async def unshare(connection: AsyncConnection, engine_id: str) -> str | None:
-    """The author of the shared engine of that id, which is shared no more; None when there is none."""
-    owner_id: str | None = (await connection.execute(_UNSHARE, {"id": engine_id})).scalar_one_or_none()
-    return owner_id
+async def unshare(connection: AsyncConnection, engine_id: str) -> Sequence[str]:
+    """The authors of shared engines of that id, which are shared no more: one, unless a sample came later."""
+    return (await connection.execute(_UNSHARE, {"id": engine_id})).scalars().all()
 
 
 def definition_json(engine: Engine) -> dict[str, Any]:

@@ -302,7 +302,7 @@ async def test_a_superadmin_takes_a_shared_engine_back_from_everyone(
     assert (await ben.get(path)).status_code == 200
     assert (await ben.delete(sharing)).status_code == 403
     done = await root.delete(sharing, params={"reason": "spam"})
-    assert (done.status_code, done.json()["owner"]) == (200, database.people["ada"].user_id)
+    assert (done.status_code, done.json()["owners"]) == (200, [database.people["ada"].user_id])
     assert (await ben.get(path)).status_code == 404
     assert (await ada.get(path)).json()["shared"] is False
     with psycopg.connect(database.server.url) as connection:
