@@ -4,16 +4,14 @@ Nothing of it is computed here: `{{ 9**9**9 }}` is one more expression, not a nu
 """
 
 import functools
-import re
 
 from jinja2 import TemplateError, meta, nodes, pass_context
 from jinja2.compiler import CodeGenerator
 from jinja2.runtime import Context
 from jinja2.sandbox import ImmutableSandboxedEnvironment
 
-from shared.templates import FILTERS, TemplateProblem, without_chance
+from shared.templates import FILTERS, ONE_EXPRESSION, TemplateProblem, without_chance
 
-_ONE_EXPRESSION = re.compile(r"^\s*\{\{(?P<expression>.+)\}\}\s*$", re.DOTALL)
 _TOO_MUCH = "can not be read: it is nested too deeply, or has a number that is too large"
 
 
@@ -77,7 +75,7 @@ def _in_parentheses(source: str) -> str:
 
     Raises: TemplateProblem, when it does not even look like one.
     """
-    match = _ONE_EXPRESSION.match(source)
+    match = ONE_EXPRESSION.match(source)
     if match is None:
         raise TemplateProblem("is no expression")
     return "{{ (" + match["expression"] + ") }}"

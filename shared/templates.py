@@ -67,7 +67,8 @@ _TEXT = _Sandbox(
 )
 without_chance(_TEXT)
 _TEXT.filters |= FILTERS
-_EXPRESSION = re.compile(r"^\s*\{\{(?P<expression>.+)\}\}\s*$", re.DOTALL)
+ONE_EXPRESSION = re.compile(r"^\s*\{\{(?P<expression>.+)\}\}\s*$", re.DOTALL)
+"""What looks like one expression; two look like one too."""
 
 
 @functools.lru_cache(maxsize=512)
@@ -105,7 +106,7 @@ def evaluate(source: str, values: Mapping[str, Any]) -> object:
 
     Raises: TemplateProblem, as `render`, and when `source` is not one expression.
     """
-    match = _EXPRESSION.match(source)
+    match = ONE_EXPRESSION.match(source)
     if match is None:
         raise TemplateProblem("give one expression in {{ }}, such as {{ outline.parts }}")
     try:

@@ -13,12 +13,13 @@ from jinja2.defaults import DEFAULT_NAMESPACE
 from shared import structure, template_checks
 from shared.findings import MAX_PROBLEMS, InvalidDefinition, Problem, did_you_mean, quoted
 from shared.inputs import check_input, definition_problems
+from shared.model_faults import Models, Unfit
 from shared.schemas import schema_faults
 from shared.templates import TemplateProblem
 from shared.value_shapes import Kind, Scope, local_scope, misuses, scope_of, shape_of
 from shared.workflow import AnyNode, Engine, ForEachNode, GenerateTask, RepeatNode, Source
 
-__all__ = ["RESERVED", "InvalidDefinition", "Problem", "check_input", "validate_engine"]
+__all__ = ["RESERVED", "InvalidDefinition", "Problem", "Unfit", "check_input", "validate_engine"]
 
 RESERVED = frozenset(DEFAULT_NAMESPACE) | {
     "and", "block", "call", "caller", "elif", "else", "false", "filter", "for", "if", "in", "include", "index", "is",
@@ -31,14 +32,20 @@ def validate_engine(
     definition: object,
     known_models: AbstractSet[str] | None,
     successors: Mapping[str, str] | None = None,
+    unfit: Unfit | None = None,
 ) -> Engine:
     """The engine that a definition, read from JSON or YAML, describes.
 
-    `known_models` None: names of models are not checked. `successors` says for retired models what to take instead.
+    `known_models` None: names of models are not checked. `successors` says for retired models what to take instead,
+    `unfit` which of the others can not do what is asked of them.
     Raises: InvalidDefinition, with at most 100 problems, and nothing else whatever is given.
     """
     engine = structure.read(definition)
-    problems = list(itertools.islice(_problems(engine, known_models, successors or {}), MAX_PROBLEMS))
+    problems = list(
+        itertools.islice(
+            _problems(engine, Models(known_models, successors or {}, unfit or Unfit())), MAX_PROBLEMS
+        )
+    )
     if not problems:  # what depends on how names and templates are meant
         problems = list(itertools.islice(_meaning_problems(engine), MAX_PROBLEMS))
     if problems:
@@ -46,9 +53,7 @@ def validate_engine(
     return engine
 
 
-def _problems(
-    engine: Engine, known_models: AbstractSet[str] | None, successors: Mapping[str, str]
-) -> Iterator[Problem]:
+def _problems(engine: Engine, models: Models) -> Iterator[Problem]:
     yield from definition_problems(engine.inputs)
     yield from _name_problems(engine)
     ids = {node.id for node in engine.nodes}
@@ -57,9 +62,9 @@ def _problems(
         for name in node.after:
             if name not in ids:
                 yield _at(node, "after", f"there is no node {quoted(name)}{did_you_mean(name, ids)}")
-        yield from _task_problems(node, known_models, successors)
+        yield from _task_problems(node, models)
     if engine.fallback_model is not None:
-        for detail in _model_faults(engine.fallback_model, known_models, successors):
+        for detail in models.faults(engine.fallback_model, structured=_structured(engine)):
             yield Problem(None, "fallback_model", detail)
     yield from _cycle_problems(engine)
     if engine.output not in ids:
@@ -119,25 +124,23 @@ def _template_problems(engine: Engine, node: AnyNode) -> Iterator[Problem]:
             yield _at(node, source.field, f"{quoted(name)} is neither an input nor a node{suggestion}")
 
 
-def _task_problems(
-    node: AnyNode, known_models: AbstractSet[str] | None, successors: Mapping[str, str]
-) -> Iterator[Problem]:
+def _task_problems(node: AnyNode, models: Models) -> Iterator[Problem]:
     for prefix, task, _ in node.parts():
         if not isinstance(task, GenerateTask):
             continue
-        for detail in _model_faults(task.model, known_models, successors):
+        for detail in models.faults(task.model, structured=task.output_schema is not None):
             yield _at(node, f"{prefix}model", detail)
         for path, detail in schema_faults(task.output_schema or {}):
             yield _at(node, f"{prefix}output_schema{'.' if path else ''}{path}", detail)
 
 
-def _model_faults(
-    model: str, known_models: AbstractSet[str] | None, successors: Mapping[str, str]
-) -> Iterator[str]:
-    if model in successors:
-        yield f"{model} is retired; its successor is {successors[model]}"
-    elif known_models is not None and model not in known_models:
-        yield f"there is no model {quoted(model)}{did_you_mean(model, known_models)}"
+def _structured(engine: Engine) -> bool:
+    """Whether any node asks for JSON by a schema."""
+    return any(
+        isinstance(task, GenerateTask) and task.output_schema is not None
+        for node in engine.nodes
+        for _, task, _ in node.parts()
+    )
 
 
 def _cycle_problems(engine: Engine) -> Iterator[Problem]:

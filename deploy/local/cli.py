@@ -42,6 +42,7 @@ def build() -> typer.Typer:
         no_args_is_help=True, help="For superadmins; the local stack's admin key is used there."
     )
     admin.add_typer(commands_models.app, name="models")
+    admin.command()(commands_engine_versions.unshare)
     app.add_typer(admin, name="admin")
     return app
 

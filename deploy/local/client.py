@@ -87,6 +87,18 @@ class Client:
     def get(self, path: str, **query: str | int | None) -> Any:
         return self._send("GET", path, params=_given(query)).json()
 
+    def pages(self, path: str, **query: str | int | None) -> Iterator[Any]:
+        """All pages of a list."""
+        page = self.get(path, **query)
+        yield page
+        while page["next_cursor"] is not None:
+            page = self.get(path, **query, cursor=page["next_cursor"])
+            yield page
+
+    def items(self, path: str, **query: str | int | None) -> list[Any]:
+        """Of all pages of a list."""
+        return [item for page in self.pages(path, **query) for item in page["items"]]
+
     def text(self, path: str, accept: str, **query: str | int | None) -> str:
         return self._send("GET", path, params=_given(query), headers={"Accept": accept}).text
 

@@ -21,15 +21,8 @@ def versions(
     engine: IdArgument, home: HomeOption = HOME, as_json: JsonOption = False, as_admin: AdminOption = False
 ) -> None:
     """List the versions of an engine of yours, newest first."""
-    items: list[dict[str, object]] = []
-    cursor: str | None = None
     with open_client(home, as_admin=as_admin) as client:
-        while True:
-            page = client.get(f"/v1/engines/{engine}/versions", limit=200, cursor=cursor)
-            items += page["items"]
-            cursor = page["next_cursor"]
-            if cursor is None:
-                break
+        items = client.items(f"/v1/engines/{engine}/versions", limit=200)
     if as_json:
         print_json({"items": items, "next_cursor": None})
         return
@@ -80,6 +73,20 @@ def share(
         stored = client.put(f"/v1/engines/{engine}/sharing", {"visibility": visibility.value})
     told = "everyone may run it" if stored["shared"] else "only you may run it"
     print_json(stored) if as_json else print(f"{engine}: {told}")
+
+
+def unshare(
+    engine: IdArgument,
+    reason: Annotated[str | None, typer.Option(help="Why; kept in the audit.")] = None,
+    home: HomeOption = HOME,
+    as_json: JsonOption = False,
+) -> None:
+    """Take a shared engine back from everyone but its author."""
+    with open_client(home, as_admin=True) as client:
+        stored = client.delete(f"/v1/admin/engines/{engine}/sharing", reason=reason)
+    print_json(stored) if as_json else print(
+        f"{engine}: only its author {', '.join(stored['owners'])} may run it"
+    )
 
 
 def register(app: typer.Typer) -> None:

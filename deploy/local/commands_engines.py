@@ -23,13 +23,15 @@ FileArgument = Annotated[
 def list_(home: HomeOption = HOME, as_json: JsonOption = False, as_admin: AdminOption = False) -> None:
     """List the engines that you may run."""
     with open_client(home, as_admin=as_admin) as client:
-        page = client.get("/v1/engines")
+        pages = list(client.pages("/v1/engines"))
+    items = [item for page in pages for item in page["items"]]
     if as_json:
-        print_json(page)
+        drafts = [draft for page in pages for draft in page["drafts"]]
+        print_json({"items": items, "drafts": drafts, "next_cursor": None})
         return
     rows = [
         (item["id"], item.get("name"), item.get("version", ""), item.get("description") or "")
-        for item in page["items"]
+        for item in items
     ]
     render.console().print(render.table(("id", "name", "version", "description"), rows))
 
@@ -65,7 +67,7 @@ def put(
             kept = client.put(f"/v1/engines/{engine}/draft", content | {"id": engine})
             print_json(kept) if as_json else print(f"{engine}: kept as a draft")
             return
-        known = client.get("/v1/engines")["items"]
+        known = client.items("/v1/engines")
         stored = client.put(f"/v1/engines/{engine}", content | {"id": engine})
     before = next((item for item in known if item["id"] == engine), None)
     print_json(stored) if as_json else print(_what_became_of(before, stored))

@@ -74,6 +74,8 @@ def _remark(item: Mapping[str, Any]) -> str:
     if item["retired_at"]:
         then = f"retired{'' if item['retired'] else ' from ' + item['retired_at'][:10]}"
         words.append(then + (f", take {item['successor']}" if item["successor"] else ""))
+    if not item["capabilities"]["text"]:
+        words.append("not known to answer with text")
     if item["unlisted_at"]:
         words.append(f"not listed by its provider since {item['unlisted_at'][:10]}")
     return "; ".join(words)
@@ -85,6 +87,9 @@ def set_(
     tier: Annotated[Tier | None, typer.Option(help="Needed for a new model.")] = None,
     input_limit: Annotated[int | None, typer.Option(metavar="TOKENS")] = None,
     output_limit: Annotated[int | None, typer.Option(metavar="TOKENS")] = None,
+    text: Annotated[
+        bool | None, typer.Option(help="It answers with text; else no engine may name it.")
+    ] = None,
     streaming: Annotated[bool | None, typer.Option(help="It can stream.")] = None,
     structured_output: Annotated[bool | None, typer.Option(help="It follows a JSON Schema.")] = None,
     thinking: Annotated[bool | None, typer.Option(help="It can think before it answers.")] = None,
@@ -94,7 +99,7 @@ def set_(
     as_json: JsonOption = False,
 ) -> None:
     """Add a model, or change what is given of one that is there."""
-    can = {"streaming": streaming, "structured_output": structured_output, "thinking": thinking}
+    can = {"text": text, "streaming": streaming, "structured_output": structured_output, "thinking": thinking}
     limits = {"input_limit": input_limit, "output_limit": output_limit}
     with open_client(home, as_admin=True) as client:
         body = _body_of(client, name, forget_retirement=reinstate)
@@ -165,11 +170,15 @@ def retire(
 
 @app.command()
 def refresh(home: HomeOption = HOME, as_json: JsonOption = False) -> None:
-    """Take over the provider's own list: new names as payg without a price, limits, and what is gone."""
+    """Take over the provider's own list: new names as payg without a price, limits, and what is gone.
+
+    Undecided ones are new and can not be named by engines until `set NAME --text`: their provider does not say what
+    they do.
+    """
     with open_client(home, as_admin=True) as client:
         found = client.post(f"{PATH}/refresh", None)
     if as_json:
         print_json(found)
         return
-    for what in ("added", "changed", "unlisted", "listed_again"):
+    for what in ("added", "undecided", "changed", "unlisted", "listed_again"):
         print(f"{what.replace('_', ' ')}: {', '.join(found[what]) or 'none'}")

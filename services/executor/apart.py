@@ -16,10 +16,11 @@ from typing import Any
 from services.executor.bounds import OutOfTime, bounded
 from services.executor.patience import patiently
 from services.executor.planner import Plan, Program, plan
-from shared.errors import Unavailable
+from shared import own_process
 from shared.events import ErrorInfo
 from shared.execution import ExecutionState
 
+MODULE = "services.executor.apart"
 CPU_SECONDS = 1.0
 """Of CPU time that the templates of one plan may take."""
 MEMORY_BYTES = 256 << 20
@@ -65,33 +66,12 @@ class Apart:
     async def answer(self, question: Question) -> Answer:
         """The plan, or one that says why there is none. Cancelling it ends the process."""
         async with self._turns:
-            process = await patiently(_process)
-            try:
-                async with asyncio.timeout(PATIENCE_SECONDS):
-                    output, _ = await process.communicate(pickle.dumps(question))
-            except TimeoutError:
-                return _no_answer(question)
-            finally:
-                if process.returncode is None:
-                    process.kill()
-                    await process.wait()
-        if process.returncode != 0:  # the system took it away, most likely for want of memory
+            process = await patiently(lambda: own_process.start(MODULE))
+            output = await own_process.answer(process, pickle.dumps(question), PATIENCE_SECONDS)
+        if output is None:
             return _no_answer(question)
         found: Answer = pickle.loads(output)  # noqa: S301 - written by this very program
         return found
-
-
-async def _process() -> asyncio.subprocess.Process:
-    """Raises: Unavailable, when the machine has no room for another process now."""
-    try:
-        return await asyncio.create_subprocess_exec(
-            *(sys.executable, "-m", "services.executor.apart"),
-            stdin=asyncio.subprocess.PIPE,
-            stdout=asyncio.subprocess.PIPE,
-            env={"PYTHONPATH": os.pathsep.join(path or "." for path in sys.path)},
-        )
-    except OSError as error:
-        raise Unavailable(f"no process for a heavy template: {error}") from error
 
 
 def _no_answer(question: Question) -> Answer:

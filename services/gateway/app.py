@@ -18,7 +18,17 @@ from starlette.staticfiles import StaticFiles
 from starlette.types import Receive, Scope, Send
 from uvicorn._types import ASGIApplication
 
-from services.gateway import engine_lifecycle, engines, executions, me, models, problems, usage, workers
+from services.gateway import (
+    engine_admin,
+    engine_lifecycle,
+    engines,
+    executions,
+    me,
+    models,
+    problems,
+    usage,
+    workers,
+)
 from services.gateway.auth import CHANGED_KEYS, Authenticator
 from services.gateway.body_limit import BodyLimit
 from services.gateway.catalogue import Catalogue
@@ -92,7 +102,7 @@ def create_app(parts: Parts) -> FastAPI:
     )
     app.state.parts = parts
     problems.install(app)
-    for module in (executions, engines, engine_lifecycle, models, usage, me, workers):
+    for module in (executions, engines, engine_lifecycle, engine_admin, models, usage, me, workers):
         app.include_router(module.router)
     app.include_router(models.admin)
     health = _Raw(health_app(service=SERVICE, instance=parts.instance, ready=lambda: ready(parts)))

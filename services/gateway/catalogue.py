@@ -21,6 +21,7 @@ from services.gateway.model_store import ModelRow
 from services.gateway.problems import Problem
 from services.gateway.remembered import Ages, Remembered
 from shared.usage import Tier
+from shared.validation import Unfit
 from shared.workflow import ENGINE_ID_PATTERN, Engine
 
 CHANGED_ENGINES = "changed.engines"
@@ -52,7 +53,14 @@ class Models:
 
     def known(self, now: datetime) -> frozenset[str]:
         """Names that an engine may use."""
-        return frozenset(row.name for row in self.rows if not row.retired(now))
+        return frozenset(row.name for row in self.rows if not row.retired(now) and row.answers_with_text())
+
+    def unfit(self) -> Unfit:
+        """What is in the catalogue, and can not do what an engine may ask for."""
+        return Unfit(
+            for_text=frozenset(row.name for row in self.rows if not row.answers_with_text()),
+            for_schemas=frozenset(row.name for row in self.rows if not row.can("structured_output")),
+        )
 
     def successors(self, now: datetime) -> dict[str, str]:
         """For each retired name the one to take instead, if there is one that is not retired itself."""
@@ -118,8 +126,8 @@ class Catalogue:
         return await self._engines.get((user_id, engine_id))
 
     async def _find(self, key: tuple[str, str]) -> StoredEngine | None:
-        rows = await engine_store.visible(self._db, *key)
-        return _read(rows[0]) if rows else None
+        row = await engine_store.visible(self._db, *key)
+        return None if row is None else _read(row)
 
     async def models(self) -> Models:
         """Raises: Unavailable, when they are not in memory and Postgres does not answer."""

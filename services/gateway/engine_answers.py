@@ -9,7 +9,8 @@ from fastapi import Response
 from pydantic import BaseModel, ConfigDict
 
 from services.gateway.engine_history import Draft, VersionRow
-from services.gateway.engine_store import EngineRow
+from services.gateway.engine_list import Listed, ListedDraft, Page
+from services.gateway.engine_store import EngineRow, Published
 from services.gateway.resource import rfc3339
 from shared.validation import Problem
 from shared.workflow import Engine, Input
@@ -39,9 +40,11 @@ class DraftSummary(BaseModel):
 
 
 class EngineList(BaseModel):
+    """In order of their ids; `next_cursor` asks for those after the last of both lists."""
+
     items: list[EngineSummary]
     drafts: list[DraftSummary]
-    next_cursor: None = None
+    next_cursor: str | None
 
 
 class EngineAnswer(Engine):
@@ -120,15 +123,23 @@ ANY_OBJECT: dict[str, Any] = {
 }
 
 
-def summary(row: EngineRow) -> dict[str, Any]:
+def page(found: Page) -> dict[str, Any]:
+    return {
+        "items": [_summary(row) for row in found.engines],
+        "drafts": [_draft_summary(draft) for draft in found.drafts],
+        "next_cursor": found.next_cursor,
+    }
+
+
+def _summary(row: Listed) -> dict[str, Any]:
     return {
         "id": row.id,
-        "name": row.definition["name"],
-        "description": row.definition.get("description"),
+        "name": row.name,
+        "description": row.description,
         "version": row.version,
         "shared": row.shared,
         "owner": row.owner_id,
-        "inputs": {name: _input(spec) for name, spec in row.definition.get("inputs", {}).items()},
+        "inputs": {name: _input(spec) for name, spec in row.specs().items()},
         "updated_at": rfc3339(row.updated_at),
     }
 
@@ -138,11 +149,10 @@ def _input(spec: dict[str, Any]) -> dict[str, Any]:
     return {"type": "text", "required": False, **spec}
 
 
-def draft_summary(draft: Draft) -> dict[str, Any]:
-    name = draft.definition.get("name")
+def _draft_summary(draft: ListedDraft) -> dict[str, Any]:
     return {
         "id": draft.id,
-        "name": name if isinstance(name, str) else None,
+        "name": draft.name,
         "version": draft.version,
         "updated_at": rfc3339(draft.updated_at),
     }
@@ -172,7 +182,7 @@ def fault(problem: Problem) -> dict[str, Any]:
 
 
 def whole(status: int, row: EngineRow) -> Response:
-    """The engine, with its version as the entity tag for `If-Match`."""
+    """The engine, with the entity tag of this version of it for `If-Match`."""
     body = {
         **row.definition,
         "version": row.version,
@@ -180,7 +190,7 @@ def whole(status: int, row: EngineRow) -> Response:
         "owner": row.owner_id,
         "updated_at": rfc3339(row.updated_at),
     }
-    return answer(status, body, ETag=f'"{row.version}"')
+    return answer(status, body, ETag=f'"{Published(row.version, row.created_at).tag}"')
 
 
 def answer(status: int, body: Mapping[str, Any], **headers: str) -> Response:

@@ -48,11 +48,10 @@ _GET = text("""
 SELECT definition, created_at FROM engine_versions
 WHERE owner_id = CAST(:owner_id AS uuid) AND id = :id AND version = :version
 """)
-_DRAFTS = text("""
+_DRAFT = text("""
 SELECT draft.id, engines.version, draft.updated_at, draft.definition
 FROM engine_drafts AS draft LEFT JOIN engines USING (owner_id, id)
-WHERE draft.owner_id = CAST(:owner_id AS uuid) AND (CAST(:id AS text) IS NULL OR draft.id = :id)
-ORDER BY draft.id
+WHERE draft.owner_id = CAST(:owner_id AS uuid) AND draft.id = :id
 """)
 _PUT_DRAFT = text("""
 INSERT INTO engine_drafts (owner_id, id, definition) VALUES (CAST(:owner_id AS uuid), :id, :definition)
@@ -86,10 +85,11 @@ async def version(connection: AsyncConnection, owner_id: str, engine_id: str, nu
     return None if row is None else Version(definition=row.definition, created_at=row.created_at)
 
 
-async def drafts(connection: AsyncConnection, owner_id: str, engine_id: str | None = None) -> Sequence[Draft]:
-    """One's own, all or that of one engine, in order of their ids."""
-    rows = await connection.execute(_DRAFTS, {"owner_id": owner_id, "id": engine_id})
-    return [Draft(**row) for row in rows.mappings()]
+async def draft(connection: AsyncConnection, owner_id: str, engine_id: str) -> Draft | None:
+    """One's own."""
+    rows = await connection.execute(_DRAFT, {"owner_id": owner_id, "id": engine_id})
+    row = rows.mappings().one_or_none()
+    return None if row is None else Draft(**row)
 
 
 async def put_draft(

@@ -2,6 +2,7 @@
 
 from typing import Annotated
 
+import orjson
 from fastapi import APIRouter, Path, Query, Request, Response
 
 from services.gateway import engine_answers, engine_history, engine_problems, engine_publishing, engine_store
@@ -23,6 +24,7 @@ from services.gateway.engine_store import EngineRow
 from services.gateway.engines import GatewayParts, Match
 from services.gateway.parts import Parts
 from shared.db import Role, transaction
+from shared.structure import MAX_BYTES
 
 router = APIRouter(prefix="/v1/engines/{engine_id}", tags=["engines"])
 
@@ -48,11 +50,15 @@ async def put_draft(request: Request, engine_id: str, parts: GatewayParts, princ
     if not is_engine_id(engine_id):
         detail = "must be small letters, digits and hyphens, at most 64, not beginning with a hyphen"
         raise engine_problems.refused([NodeError("id", detail, None)])
+    if len(orjson.dumps(definition)) > MAX_BYTES:
+        detail = f"is larger than {MAX_BYTES // 1024} KiB"
+        raise engine_problems.refused([NodeError("definition", detail, None)])
     async with transaction(parts.db, role=Role.USER, user_id=principal.user_id) as connection:
         if await engine_store.count_others(connection, principal.user_id, engine_id) >= MOST_ENGINES:
             raise engine_problems.too_many(MOST_ENGINES)
         await engine_history.put_draft(connection, principal.user_id, engine_id, definition)
-        (draft,) = await engine_history.drafts(connection, principal.user_id, engine_id)
+        draft = await engine_history.draft(connection, principal.user_id, engine_id)
+    assert draft is not None
     return engine_answers.answer(200, engine_answers.draft_whole(draft))
 
 
@@ -106,6 +112,7 @@ async def get_version(engine_id: str, number: Number, parts: GatewayParts, princ
         id=row.id,
         version=number,
         shared=row.shared,
+        created_at=row.created_at,
         updated_at=version.created_at,
         definition=version.definition,
     )
@@ -158,8 +165,9 @@ async def _draft(parts: Parts, principal: Principal, engine_id: str) -> Draft:
     """Raises: Problem 404; Unavailable."""
     if is_engine_id(engine_id):
         async with transaction(parts.db, role=Role.USER, user_id=principal.user_id) as connection:
-            for draft in await engine_history.drafts(connection, principal.user_id, engine_id):
-                return draft
+            draft = await engine_history.draft(connection, principal.user_id, engine_id)
+        if draft is not None:
+            return draft
     raise engine_problems.no_draft(engine_id)
 
 

@@ -39,6 +39,10 @@ def shared_by_another(engine_id: str) -> Problem:
     return Problem(403, "not_your_engine", "Not your engine", detail)
 
 
+def not_shared(engine_id: str) -> Problem:
+    return Problem(404, "engine_not_found", "No such engine", f"Nobody shares an engine {engine_id[:100]!r}.")
+
+
 def too_many(most: int) -> Problem:
     return Problem(409, "too_many_engines", "Too many engines", f"You have {most} engines; delete one first.")
 
@@ -46,7 +50,10 @@ def too_many(most: int) -> Problem:
 def changed_meanwhile(engine_id: str, version: int | None) -> Problem:
     """412: `If-Match` does not fit."""
     now = f"is at version {version} now" if version is not None else "is not published by you"
-    detail = f"Engine {engine_id} {now}, which is not what If-Match names; read it again and decide."
+    detail = (
+        f"Engine {engine_id} {now}, and If-Match names something else: another version, or one of an engine that was "
+        "deleted since. Read it again and decide."
+    )
     return Problem(412, "version_changed", "Somebody changed it meanwhile", detail)
 
 

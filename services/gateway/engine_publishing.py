@@ -13,7 +13,7 @@ from services.gateway.catalogue import is_engine_id
 from services.gateway.engine_answers import STORED_FIELDS
 from services.gateway.engine_history import Draft
 from services.gateway.engine_problems import NodeError
-from services.gateway.engine_store import EngineRow
+from services.gateway.engine_store import EngineRow, Published
 from services.gateway.parts import Parts
 from shared.db import Role, transaction
 from shared.validation import InvalidDefinition, validate_engine
@@ -21,7 +21,7 @@ from shared.workflow import Engine
 
 MOST_ENGINES = 500
 """Of one user, drafts of new ones included."""
-_TAG = re.compile(r'(?:W/)?"(\d{1,9})"')
+_TAG = re.compile(r'(?:W/)?"(\d{1,10}-[0-9a-f]{1,16})"')
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,7 +30,7 @@ class IfMatch:
     a proxy that compresses weakens them.
     """
 
-    versions: frozenset[int]
+    tags: frozenset[str]
     any: bool = False
 
     @classmethod
@@ -38,20 +38,22 @@ class IfMatch:
         """None without the header. A tag that is none of ours fits nothing."""
         if header is None:
             return None
-        return cls(frozenset(int(tag) for tag in _TAG.findall(header)), header.strip() == "*")
+        return cls(frozenset(_TAG.findall(header)), header.strip() == "*")
 
-    def fits(self, version: int | None) -> bool:
-        return version is not None and (self.any or version in self.versions)
+    def fits(self, newest: Published | None) -> bool:
+        return newest is not None and (self.any or newest.tag in self.tags)
 
 
 async def visible(parts: Parts, principal: Principal, engine_id: str) -> EngineRow:
     """One's own engine of that id, else the shared one. Raises: Problem 404; Unavailable."""
-    rows = (
-        await engine_store.visible(parts.db, principal.user_id, engine_id) if is_engine_id(engine_id) else ()
+    row = (
+        await engine_store.visible(parts.db, principal.user_id, engine_id)
+        if is_engine_id(engine_id)
+        else None
     )
-    if not rows:
+    if row is None:
         raise engine_problems.not_found(engine_id)
-    return rows[0]
+    return row
 
 
 async def own(parts: Parts, principal: Principal, engine_id: str) -> EngineRow:
@@ -76,7 +78,9 @@ async def checked(parts: Parts, definition: Mapping[str, Any]) -> Engine:
     now = datetime.now(UTC)
     wanted = {key: value for key, value in definition.items() if key not in STORED_FIELDS}
     # beside the event loop: the largest definitions take a second
-    return await asyncio.to_thread(validate_engine, wanted, models.known(now), models.successors(now))
+    return await asyncio.to_thread(
+        validate_engine, wanted, models.known(now), models.successors(now), models.unfit()
+    )
 
 
 async def publish(
@@ -98,9 +102,9 @@ async def publish(
     owner_id = principal.user_id
     async with transaction(parts.db, role=Role.USER, user_id=owner_id) as connection:
         if condition is not None:
-            version = await engine_store.locked_version(connection, owner_id, engine.id)
-            if not condition.fits(version):
-                raise engine_problems.changed_meanwhile(engine.id, version)
+            newest = await engine_store.locked(connection, owner_id, engine.id)
+            if not condition.fits(newest):
+                raise engine_problems.changed_meanwhile(engine.id, newest.version if newest else None)
         if draft is not None and not await engine_history.drop_draft(
             connection, owner_id, engine.id, draft.updated_at
         ):
@@ -114,6 +118,7 @@ async def publish(
         id=engine.id,
         version=stored.version,
         shared=stored.shared,
+        created_at=stored.created_at,
         updated_at=stored.updated_at,
         definition=engine_store.definition_json(engine),
     )

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from sqlalchemy import bindparam, text
@@ -13,6 +13,8 @@ from services.gateway import engine_history
 from shared.db import Role, transaction
 from shared.workflow import Engine
 
+_BEGINNING = datetime(1970, 1, 1, tzinfo=UTC)
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EngineRow:
@@ -22,8 +24,22 @@ class EngineRow:
     id: str
     version: int
     shared: bool
+    created_at: datetime
     updated_at: datetime
     definition: dict[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Published:
+    """The version that is the newest, of the engine that was created then: numbers begin anew with an engine."""
+
+    version: int
+    created_at: datetime
+
+    @property
+    def tag(self) -> str:
+        """The entity tag, without its quotation marks."""
+        return f"{self.version}-{(self.created_at - _BEGINNING) // timedelta(microseconds=1):x}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,14 +49,16 @@ class Stored:
     version: int
     created: bool
     shared: bool
+    created_at: datetime
     updated_at: datetime
 
 
 _VISIBLE = """
-SELECT DISTINCT ON (id) owner_id::text, id, version, shared, updated_at, definition
+SELECT owner_id::text, id, version, shared, created_at, updated_at, definition
 FROM engines
-WHERE (owner_id = CAST(:user_id AS uuid) OR shared) AND (CAST(:id AS text) IS NULL OR id = :id)
-ORDER BY id, (owner_id = CAST(:user_id AS uuid)) DESC, owner_id
+WHERE (owner_id = CAST(:user_id AS uuid) OR shared) AND id = :id
+ORDER BY (owner_id = CAST(:user_id AS uuid)) DESC, owner_id
+LIMIT 1
 """
 """One's own engine hides a shared one of the same id."""
 
@@ -54,12 +72,12 @@ ON CONFLICT (owner_id, id) DO UPDATE SET
     version = engines.version + 1,
     updated_at = now()
 WHERE engines.definition::text <> excluded.definition::text
-RETURNING version, shared, updated_at
+RETURNING version, shared, created_at, updated_at
 """).bindparams(bindparam("definition", type_=JSON))
 
 _OWN = "FROM engines WHERE owner_id = CAST(:owner_id AS uuid) AND id = :id"
-_FOUND = text(f"SELECT version, shared, updated_at {_OWN}")
-_LOCKED = text(f"SELECT version {_OWN} FOR UPDATE")
+_FOUND = text(f"SELECT version, shared, created_at, updated_at {_OWN}")
+_LOCKED = text(f"SELECT version, created_at {_OWN} FOR UPDATE")
 _DELETE = text(f"DELETE {_OWN}")
 _COUNT = text("""
 SELECT count(*) FROM (
@@ -76,12 +94,17 @@ UPDATE engines SET shared = :shared, updated_at = now()
 WHERE owner_id = CAST(:owner_id AS uuid) AND id = :id AND shared <> :shared
 """)
 
+_UNSHARE = text("""
+UPDATE engines SET shared = false, updated_at = now() WHERE id = :id AND shared RETURNING owner_id::text
+""")
 
-async def visible(db: AsyncEngine, user_id: str, engine_id: str | None = None) -> Sequence[EngineRow]:
-    """A user's own engines and the shared ones, in order of their ids. Raises: Unavailable."""
+
+async def visible(db: AsyncEngine, user_id: str, engine_id: str) -> EngineRow | None:
+    """A user's own engine of that id, else the shared one. Raises: Unavailable."""
     async with transaction(db, role=Role.USER, user_id=user_id) as connection:
         rows = await connection.execute(text(_VISIBLE), {"user_id": user_id, "id": engine_id})
-        return [EngineRow(**row) for row in rows.mappings()]
+        row = rows.mappings().one_or_none()
+        return None if row is None else EngineRow(**row)
 
 
 async def put(connection: AsyncConnection, owner_id: str, engine: Engine) -> Stored:
@@ -94,16 +117,15 @@ async def put(connection: AsyncConnection, owner_id: str, engine: Engine) -> Sto
     row = (await connection.execute(_PUT, {**key, **values})).one_or_none()
     if row is not None:
         await engine_history.add_version(connection, owner_id, engine.id, row.version, definition)
-        return Stored(row.version, created=row.version == 1, shared=row.shared, updated_at=row.updated_at)
+        return Stored(created=row.version == 1, **row._asdict())
     found = (await connection.execute(_FOUND, key)).one()
-    return Stored(found.version, created=False, shared=found.shared, updated_at=found.updated_at)
+    return Stored(created=False, **found._asdict())
 
 
-async def locked_version(connection: AsyncConnection, owner_id: str, engine_id: str) -> int | None:
-    """The version that stays the newest until the end of the transaction; None when there is no such engine."""
-    found = await connection.execute(_LOCKED, {"owner_id": owner_id, "id": engine_id})
-    version: int | None = found.scalar_one_or_none()
-    return version
+async def locked(connection: AsyncConnection, owner_id: str, engine_id: str) -> Published | None:
+    """What stays the newest until the end of the transaction; None when there is no such engine."""
+    found = (await connection.execute(_LOCKED, {"owner_id": owner_id, "id": engine_id})).one_or_none()
+    return None if found is None else Published(found.version, found.created_at)
 
 
 async def is_shared_by_another(connection: AsyncConnection, owner_id: str, engine_id: str) -> bool:
@@ -116,6 +138,11 @@ async def is_shared_by_another(connection: AsyncConnection, owner_id: str, engin
 async def share(connection: AsyncConnection, owner_id: str, engine_id: str, *, shared: bool) -> None:
     """Whether everyone may see and run it. No new version: what is run is the same."""
     await connection.execute(_SHARE, {"owner_id": owner_id, "id": engine_id, "shared": shared})
+
+
+async def unshare(connection: AsyncConnection, engine_id: str) -> Sequence[str]:
+    """The authors of shared engines of that id, which are shared no more: one, unless a sample came later."""
+    return (await connection.execute(_UNSHARE, {"id": engine_id})).scalars().all()
 
 
 def definition_json(engine: Engine) -> dict[str, Any]:

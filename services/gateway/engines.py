@@ -2,9 +2,9 @@
 
 from typing import Annotated
 
-from fastapi import APIRouter, Depends, Header, Request, Response
+from fastapi import APIRouter, Depends, Header, Query, Request, Response
 
-from services.gateway import engine_answers, engine_history, engine_publishing, engine_store
+from services.gateway import engine_answers, engine_history, engine_list, engine_publishing, engine_store
 from services.gateway.auth import User
 from services.gateway.bodies import read_object
 from services.gateway.engine_answers import DEFINITION, EngineAnswer, EngineList, Verdict
@@ -24,16 +24,15 @@ Match = Annotated[
 
 
 @router.get("", response_model=EngineList, summary="The caller's engines and drafts, and the shared engines")
-async def list_engines(parts: GatewayParts, principal: User) -> Response:
-    rows = await engine_store.visible(parts.db, principal.user_id)
+async def list_engines(
+    parts: GatewayParts,
+    principal: User,
+    limit: Annotated[int, Query(ge=1, le=200)] = 100,
+    cursor: Annotated[str, Query(max_length=64, pattern=r"^[a-z0-9-]*$")] = "",
+) -> Response:
     async with transaction(parts.db, role=Role.USER, user_id=principal.user_id) as connection:
-        drafts = await engine_history.drafts(connection, principal.user_id)
-    body = {
-        "items": [engine_answers.summary(row) for row in rows],
-        "drafts": [engine_answers.draft_summary(draft) for draft in drafts],
-        "next_cursor": None,
-    }
-    return engine_answers.answer(200, body)
+        found = await engine_list.visible_page(connection, principal.user_id, cursor, limit)
+    return engine_answers.answer(200, engine_answers.page(found))
 
 
 @router.post("/validate", response_model=Verdict, openapi_extra=DEFINITION, summary="Check a definition")

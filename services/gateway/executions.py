@@ -18,7 +18,7 @@ from services.gateway.problems import FieldError, invalid
 from services.gateway.queries import Page, list_own, load_own, present
 from services.gateway.resource import url_of
 from services.gateway.stream import LiveResponse
-from services.gateway.wanted_form import wanted
+from services.gateway.wanted_form import Wish
 from shared.execution import Status
 
 router = APIRouter(tags=["executions"])
@@ -30,8 +30,8 @@ QUEUE = (
 
 OUTPUT = (
     f"By the Accept header, or as a file by `format` ({', '.join(Form)}). HTML, EPUB and DOCX are made from its Markdown and "
-    "always are files; an output that is JSON does not have them. `X-Lekhika-Formats` lists what there is; `X-Lekhika-Partial` tells whether the execution ended "
-    "before it was complete, or still runs."
+    "always are files; an output that is JSON does not have them. `X-Lekhika-Formats` lists what there is, of which the Accept "
+    "header chooses; `X-Lekhika-Partial` tells whether the execution ended before it was complete, or still runs."
 )
 
 GatewayParts = Annotated[Parts, Depends(get_parts)]
@@ -183,12 +183,13 @@ async def events(
     responses={200: {"content": {form.media_type: {} for form in Form}}},
 )
 async def output(
+    request: Request,
     execution_id: str,
     parts: GatewayParts,
     principal: User,
     accept: Annotated[str | None, Header()] = None,
     format_name: Annotated[str | None, Query(alias="format", max_length=20)] = None,
 ) -> Response:
-    form = wanted(accept, format_name)
+    wish = Wish.of(accept, format_name)
     _, state = await load_own(parts, principal, execution_id)
-    return await output_answer(parts, state, form, as_file=format_name is not None)
+    return await output_answer(request, parts, principal, state, wish)

@@ -12,9 +12,12 @@ from pydantic_core import PydanticCustomError
 
 from services.gateway.model_store import ModelRow
 from services.gateway.price_rules import LONG, PriceRow
+from shared.providers import PREFIXES
 from shared.usage import Tier
 
-NAME_PATTERN = r"^(openai/[A-Za-z0-9][A-Za-z0-9._:@/-]{0,150}|[A-Za-z0-9][A-Za-z0-9._-]{0,150})$"
+NAME_PATTERN = (
+    rf"^(({'|'.join(PREFIXES)})/[A-Za-z0-9][A-Za-z0-9._:@/-]{{0,150}}|[A-Za-z0-9][A-Za-z0-9._-]{{0,150}})$"
+)
 """Of a provider other than Gemini the name begins with `<provider>/`; what follows is the provider's own."""
 _AMOUNT = r"\d{1,8}(\.\d{1,4})?"
 
@@ -43,10 +46,13 @@ Amount = Annotated[
 
 
 class Capabilities(BaseModel):
-    """What a model can do. `thinking`: it can think before it answers, which is billed as thoughts."""
+    """What a model can do. Engines may name those that answer with `text` and are `streaming`, and ask for JSON by a
+    schema of those with `structured_output`. `thinking`: it can think before it answers, which is billed as thoughts.
+    """
 
     model_config = ConfigDict(extra="ignore")
 
+    text: bool = True
     streaming: bool = True
     structured_output: bool = True
     thinking: bool = False
@@ -176,10 +182,13 @@ class Retired(AdminModel):
 
 
 class Refreshed(BaseModel):
-    """Names, by what became of them."""
+    """Names, by what became of them. `undecided` are those of `added` that no engine may name until a superadmin says
+    that they answer with text: their provider does not say what they do.
+    """
 
     providers: list[str]
     added: list[str]
+    undecided: list[str]
     changed: list[str]
     unlisted: list[str]
     listed_again: list[str]

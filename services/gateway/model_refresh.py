@@ -49,11 +49,14 @@ async def ask(nc: Client) -> ModelListing:
 
 
 def compare(known: Mapping[str, ModelRow], listing: ModelListing, now: datetime) -> Found:
-    """Pure. New names are paid for until somebody decides otherwise; what a superadmin set stays as it is."""
+    """Pure. New names are paid for until somebody decides otherwise; what a superadmin set stays as it is.
+
+    A provider that does not say what a model is for may list speech and pictures too: no engine may name it yet.
+    """
     listed = {model.name: model for model in listing.models if is_model_name(model.name)}
     rows: list[ModelRow] = []
     answer = Refreshed(
-        providers=sorted(listing.providers), added=[], changed=[], unlisted=[], listed_again=[]
+        providers=sorted(listing.providers), added=[], undecided=[], changed=[], unlisted=[], listed_again=[]
     )
     for name, model in sorted(listed.items()):
         there = known.get(name)
@@ -62,6 +65,8 @@ def compare(known: Mapping[str, ModelRow], listing: ModelListing, now: datetime)
                 continue  # it makes no text
             rows.append(_new(model))
             answer.added.append(name)
+            if not model.methods:
+                answer.undecided.append(name)
             continue
         row = replace(
             there,
@@ -84,7 +89,7 @@ def _new(model: ListedModel) -> ModelRow:
     return ModelRow(
         name=model.name,
         tier=Tier.PAYG,
-        capabilities=Capabilities(thinking=model.thinking).model_dump(),
+        capabilities=Capabilities(text=GENERATES in model.methods, thinking=model.thinking).model_dump(),
         input_limit=_limit(model.input_limit),
         output_limit=_limit(model.output_limit),
     )

@@ -11,7 +11,6 @@ from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from services.gateway.price_rules import PriceRow
 from shared.db import Role, transaction
-from shared.ids import new_id
 from shared.usage import Tier
 
 
@@ -31,6 +30,14 @@ class ModelRow:
 
     def retired(self, now: datetime) -> bool:
         return self.retired_at is not None and self.retired_at <= now
+
+    def can(self, capability: str) -> bool:
+        """Of `text`, `streaming` and `structured_output`, which hold unless it is said that they do not."""
+        return bool(self.capabilities.get(capability, True))
+
+    def answers_with_text(self) -> bool:
+        """As executors call it: piece by piece."""
+        return self.can("text") and self.can("streaming")
 
 
 _COLUMNS = "name, tier, provider, capabilities, input_limit, output_limit, retired_at, successor, unlisted_at"
@@ -61,11 +68,14 @@ VALUES (:model, :service_tier, :token_kind, :threshold, :valid_from, :currency, 
 """)
 _USED_BY = text("""
 SELECT count(*) FROM engines
-WHERE jsonb_path_exists(definition::jsonb, '$.**.model ? (@ == $name)', jsonb_build_object('name', CAST(:name AS text)))
+WHERE jsonb_path_exists(
+    definition::jsonb,
+    '$ ? (@.fallback_model == $name || @.nodes[*].model == $name || @.nodes[*].node.model == $name
+        || @.nodes[*].cases[*].node.model == $name || @.nodes[*].else.model == $name)',
+    jsonb_build_object('name', CAST(:name AS text))
+)
 """)
-_AUDIT = text("""
-INSERT INTO audit (id, actor, action, target, reason, details) VALUES (:id, :actor, :action, :target, :reason, :details)
-""").bindparams(bindparam("details", type_=JSONB))
+"""Every place of a definition that names a model: one called `model` in an `output_schema` is none."""
 
 
 async def models(db: AsyncEngine) -> Sequence[ModelRow]:
@@ -114,17 +124,3 @@ async def set_prices(
 async def used_by(connection: AsyncConnection, model: str) -> int:
     """How many published engines name the model."""
     return int((await connection.execute(_USED_BY, {"name": model})).scalar_one())
-
-
-async def audit(
-    connection: AsyncConnection,
-    *,
-    actor: str,
-    action: str,
-    target: str,
-    details: Mapping[str, Any],
-    reason: str | None = None,
-) -> None:
-    """Who did what, in the transaction of the deed itself."""
-    line = {"id": new_id(), "actor": actor, "action": action, "target": target}
-    await connection.execute(_AUDIT, {**line, "reason": reason, "details": dict(details)})

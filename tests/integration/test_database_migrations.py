@@ -61,6 +61,29 @@ def test_engines_of_the_first_revision_get_the_version_that_they_have(server: Po
     assert found == [("old", 7, '{"b": 1, "a": 2}', "2026-05-01", tables.SYSTEM_USER_ID)]
 
 
+def test_the_owner_needs_no_right_over_the_policies_of_rows(server: PostgresServer) -> None:
+    with psycopg.connect(server.url, autocommit=True) as connection:
+        connection.execute("CREATE ROLE owner LOGIN CREATEROLE NOSUPERUSER NOBYPASSRLS PASSWORD 'owner'")
+        connection.execute("CREATE DATABASE owned OWNER owner")
+    url = server.url_for("owner", "owner", "owned")
+    run("upgrade", url, {}, "0001")
+    with psycopg.connect(psycopg.conninfo.make_conninfo(server.url, dbname="owned")) as connection:
+        connection.execute(
+            "INSERT INTO engines (owner_id, id, name, definition) VALUES (%s, 'old', 'Old', '{}')",
+            [tables.SYSTEM_USER_ID],
+        )
+    run("upgrade", url, {"LEKHIKA_DB_PASSWORD_GATEWAY": "gateway"})
+    with psycopg.connect(psycopg.conninfo.make_conninfo(server.url, dbname="owned")) as connection:
+        found = connection.execute("SELECT id FROM engine_versions").fetchall()
+        unforced = connection.execute(
+            "SELECT relname FROM pg_class WHERE relrowsecurity AND NOT relforcerowsecurity"
+        ).fetchall()
+        retired = connection.execute("SELECT count(*) FROM models WHERE name = 'gemini-1.5-pro'").fetchone()
+    assert (found, unforced, retired) == ([("old",)], [], (1,))
+    run("downgrade", url, {})
+    run("downgrade", url, {})
+
+
 def test_the_services_picture_is_the_schema(server: PostgresServer) -> None:
     run("upgrade", server.url, {})
     engine = create_engine(driver_url(server.url))

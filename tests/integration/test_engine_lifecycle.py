@@ -2,12 +2,17 @@
 
 import asyncio
 from collections.abc import AsyncIterator
+from datetime import UTC, datetime
 from typing import Any
 
 import httpx
+import psycopg
 import pytest
 
+from services.gateway import engine_list
+from services.gateway.engine_list import Listed, ListedDraft
 from services.gateway.engine_publishing import IfMatch
+from services.gateway.engine_store import Published
 from shared.ids import new_id
 from tests.support.gateway import Database, Gateway
 
@@ -41,7 +46,7 @@ async def test_every_change_makes_a_version_that_stays(
         await ada.put(path, json=engine(name))
     assert await names(ada, path) == [(3, "Three", True), (2, "Two", False), (1, "One", False)]
     first = await ada.get(f"{path}/versions/1")
-    assert (first.json()["name"], first.json()["version"], first.headers["ETag"]) == ("One", 1, '"1"')
+    assert (first.json()["name"], first.json()["version"], first.headers["ETag"][:3]) == ("One", 1, '"1-')
     item = (await ada.get(f"{path}/versions", params={"limit": 1})).json()
     assert (item["items"][0]["created_by"], item["next_cursor"]) == (database.people["ada"].user_id, "3")
     older = (await ada.get(f"{path}/versions", params={"limit": 2, "cursor": "3"})).json()
@@ -119,10 +124,11 @@ async def test_a_draft_has_the_id_of_its_address(ada: httpx.AsyncClient, path: s
 
 
 async def test_who_read_an_older_version_overwrites_nothing(ada: httpx.AsyncClient, path: str) -> None:
-    none = await ada.put(path, json=engine("One"), headers={"If-Match": '"1"'})
+    none = await ada.put(path, json=engine("One"), headers={"If-Match": '"1-0"'})
     assert (none.status_code, none.json()["code"]) == (412, "version_changed")
     tag = (await ada.put(path, json=engine("One"))).headers["ETag"]
-    assert (await ada.put(path, json=engine("Two"), headers={"If-Match": tag})).headers["ETag"] == '"2"'
+    newest = (await ada.put(path, json=engine("Two"), headers={"If-Match": tag})).headers["ETag"]
+    assert newest == (await ada.get(path)).headers["ETag"] != tag
     late = await ada.put(path, json=engine("Late"), headers={"If-Match": tag})
     assert (late.status_code, "version 2" in late.json()["detail"]) == (412, True)
     await ada.put(f"{path}/draft", json=engine("Draft"))
@@ -131,13 +137,25 @@ async def test_who_read_an_older_version_overwrites_nothing(ada: httpx.AsyncClie
     assert (
         await ada.post(f"{path}/restore", json={"version": 1}, headers={"If-Match": tag})
     ).status_code == 412
-    assert (await ada.post(f"{path}/publish", headers={"If-Match": '"2"'})).json()["version"] == 3
+    assert (await ada.post(f"{path}/publish", headers={"If-Match": newest})).json()["version"] == 3
+
+
+async def test_who_read_an_engine_that_was_made_anew_since_overwrites_nothing(
+    ada: httpx.AsyncClient, path: str
+) -> None:
+    tag = (await ada.put(path, json=engine("One"))).headers["ETag"]
+    await ada.delete(path)
+    anew = await ada.put(path, json=engine("Another"))
+    assert (anew.json()["version"], anew.headers["ETag"] != tag) == (1, True)
+    late = await ada.put(path, json=engine("Late"), headers={"If-Match": tag})
+    assert (late.status_code, late.json()["code"]) == (412, "version_changed")
+    assert (await ada.get(path)).json()["name"] == "Another"
 
 
 async def test_of_many_with_the_same_condition_one_wins(ada: httpx.AsyncClient, path: str) -> None:
-    await ada.put(path, json=engine("One"))
+    tag = (await ada.put(path, json=engine("One"))).headers["ETag"]
     answers = await asyncio.gather(
-        *(ada.put(path, json=engine(f"Name {n}"), headers={"If-Match": '"1"'}) for n in range(8))
+        *(ada.put(path, json=engine(f"Name {n}"), headers={"If-Match": tag}) for n in range(8))
     )
     assert sorted(answer.status_code for answer in answers) == [200] + [412] * 7
     assert len(await names(ada, path)) == 2
@@ -209,14 +227,88 @@ async def test_a_restored_version_is_checked_against_todays_models(
 @pytest.mark.parametrize(
     ("header", "version", "fits"),
     [
-        ('"3"', 3, True), ('W/"3"', 3, True), ('"1", "3"', 3, True), ("*", 3, True), (" * ", 1, True),
-        ('"2"', 3, False), ("3", 3, False), ('"x"', 3, False), ("", 3, False), ('"3"', None, False), ("*", None, False),
+        ('"3-f"', 3, True), ('W/"3-f"', 3, True), ('"1-f", "3-f"', 3, True), ("*", 3, True), (" * ", 1, True),
+        ('"2-f"', 3, False), ('"3-e"', 3, False), ("3-f", 3, False), ('"3"', 3, False), ('"x"', 3, False), ("", 3, False),
+        ('"3-f"', None, False), ("*", None, False),
     ],
 )  # fmt: skip
 def test_entity_tags(header: str, version: int | None, fits: bool) -> None:
     condition = IfMatch.of(header)
     assert condition is not None
-    assert condition.fits(version) is fits
+    created = datetime(1970, 1, 1, 0, 0, 0, 15, UTC)
+    assert condition.fits(None if version is None else Published(version, created)) is fits
+
+
+async def test_a_draft_is_no_larger_than_a_definition(ada: httpx.AsyncClient, path: str) -> None:
+    refused = await ada.put(f"{path}/draft", json={"notes": "x" * 256 * 1024})
+    assert (refused.status_code, refused.json()["errors"][0]["field"]) == (422, "definition")
+    assert "256 KiB" in refused.json()["errors"][0]["detail"]
+    assert (await ada.get(f"{path}/draft")).status_code == 404
+
+
+async def test_the_list_comes_in_pages_with_every_engine_and_draft_once(
+    ada: httpx.AsyncClient, path: str
+) -> None:
+    mine = [f"{path}-{n}" for n in range(4)]
+    for number, each in enumerate(mine):
+        await ada.put(f"{each}/draft" if number % 2 else each, json=engine(f"Name {number}"))
+    await ada.put(f"{mine[0]}/draft", json={"name": 7})
+    found: dict[str, list[str]] = {"items": [], "drafts": []}
+    cursor: str | None = ""
+    while cursor is not None:
+        page = (await ada.get("/v1/engines", params={"limit": 2, "cursor": cursor})).json()
+        assert 1 <= len({one["id"] for kind in found for one in page[kind]}) <= 2
+        for kind, ids in found.items():
+            ids += [one["id"] for one in page[kind]]
+        cursor = page["next_cursor"]
+    whole = (await ada.get("/v1/engines")).json()
+    assert whole["next_cursor"] is None
+    assert found == {kind: [one["id"] for one in whole[kind]] for kind in found}
+    names = {one["id"]: one["name"] for one in whole["drafts"]}
+    assert [names.get(each.rpartition("/")[2], "-") for each in mine] == [None, "Name 1", "-", "Name 3"]
+    assert (await ada.get("/v1/engines", params={"cursor": "A"})).status_code == 422
+    for each in mine:
+        await ada.delete(each)
+        await ada.delete(f"{each}/draft")
+
+
+def test_a_page_is_cut_where_the_inputs_become_too_many() -> None:
+    moment = datetime(2026, 5, 4, tzinfo=UTC)
+
+    def listed(name: str, characters: int) -> Listed:
+        return Listed(
+            owner_id="o", id=name, name=name, description=None, version=1, shared=False, updated_at=moment,
+            inputs="x" * characters,
+        )  # fmt: skip
+
+    engines = [listed("a", 10), listed("c", engine_list.MOST_CHARACTERS), listed("d", 1)]
+    drafts = [ListedDraft(id=name, name=None, version=None, updated_at=moment) for name in "be"]
+    first = engine_list.cut(engines, drafts, 10)
+    assert ([one.id for one in (*first.engines, *first.drafts)], first.next_cursor) == (["a", "b"], "b")
+    second = engine_list.cut(engines[1:], drafts[1:], 10)
+    assert ([one.id for one in second.engines], second.next_cursor) == (["c"], "c")
+    third = engine_list.cut(engines[2:], drafts[1:], 10)
+    assert ([one.id for one in (*third.engines, *third.drafts)], third.next_cursor) == (["d", "e"], None)
+
+
+async def test_a_superadmin_takes_a_shared_engine_back_from_everyone(
+    ada: httpx.AsyncClient, ben: httpx.AsyncClient, root: httpx.AsyncClient, database: Database, path: str
+) -> None:
+    engine_id = path.rpartition("/")[2]
+    sharing = f"/v1/admin/engines/{engine_id}/sharing"
+    await ada.put(path, json=engine("Ada's"))
+    assert (await root.delete(sharing)).status_code == 404
+    await ada.put(f"{path}/sharing", json={"visibility": "everyone"})
+    assert (await ben.get(path)).status_code == 200
+    assert (await ben.delete(sharing)).status_code == 403
+    done = await root.delete(sharing, params={"reason": "spam"})
+    assert (done.status_code, done.json()["owners"]) == (200, [database.people["ada"].user_id])
+    assert (await ben.get(path)).status_code == 404
+    assert (await ada.get(path)).json()["shared"] is False
+    with psycopg.connect(database.server.url) as connection:
+        query = "SELECT actor, action, reason FROM audit WHERE target = %s"
+        lines = connection.execute(query, [engine_id]).fetchall()
+    assert lines == [(database.people["root"].user_id, "engines.unshare", "spam")]
 
 
 async def test_the_document_names_every_answer_of_the_lifecycle(anybody: httpx.AsyncClient) -> None:

@@ -65,7 +65,12 @@ async def test_users_see_what_they_can_name_and_no_price(ada: httpx.AsyncClient)
     assert "cost" not in answer.text
     flash = await listed(ada, "gemini-3.8-flash")
     assert (flash["provider"], flash["tier"], flash["retired"]) == ("gemini", "included", False)
-    assert flash["capabilities"] == {"streaming": True, "structured_output": True, "thinking": True}
+    assert flash["capabilities"] == {
+        "text": True,
+        "streaming": True,
+        "structured_output": True,
+        "thinking": True,
+    }
     old = await listed(ada, "gemini-1.5-flash")
     assert (old["retired"], old["successor"]) == (True, "gemini-3.8-flash")
 
@@ -178,6 +183,67 @@ async def test_a_retired_model_names_its_successor_and_is_never_removed(
     assert (await root.delete(f"{ADMIN}/openai/nobody")).status_code == 404
     assert audited(database, name)[-1]["reason"] == "too slow"
     await ada.delete("/v1/engines/uses-it")
+
+
+@pytest.mark.parametrize(
+    ("place", "count"),
+    [
+        ({"fallback_model": "it"}, 1),
+        ({"nodes": [{"node": {"model": "it"}}]}, 1),
+        ({"nodes": [{"cases": [{"node": {"model": "other"}}, {"node": {"model": "it"}}]}]}, 1),
+        ({"nodes": [{"else": {"model": "it"}}, {"model": "it"}]}, 1),
+        (
+            {
+                "nodes": [
+                    {
+                        "model": "other",
+                        "output_schema": {"properties": {"model": {"const": "it"}}, "model": "it"},
+                    }
+                ]
+            },
+            0,
+        ),
+    ],
+)
+async def test_an_engine_is_counted_wherever_it_names_a_retired_model_and_nowhere_else(
+    root: httpx.AsyncClient, database: Database, name: str, place: dict[str, Any], count: int
+) -> None:
+    await root.put(f"{ADMIN}/{name}", json={"tier": "payg"})
+    engine_id = new_id()
+    definition = json.dumps(place).replace('"it"', json.dumps(name))
+    database.execute(
+        "INSERT INTO engines (owner_id, id, name, definition) VALUES (%s, %s, 'x', %s)",
+        database.people["ada"].user_id,
+        engine_id,
+        definition,
+    )
+    assert (await root.delete(f"{ADMIN}/{name}")).json()["used_by"] == count
+    database.execute("DELETE FROM engines WHERE id = %s", engine_id)
+
+
+async def test_an_engine_asks_of_a_model_what_it_can_do(
+    root: httpx.AsyncClient, ada: httpx.AsyncClient, name: str
+) -> None:
+    node = {
+        "id": "text",
+        "kind": "generate",
+        "model": name,
+        "prompt": "x",
+        "output_schema": {"type": "object"},
+    }
+    engine = {"id": "asks", "name": "Asks", "nodes": [node], "output": "text"}
+
+    async def said(**capabilities: bool) -> str:
+        await root.put(f"{ADMIN}/{name}", json={"tier": "payg", "capabilities": capabilities})
+        errors = (await ada.post("/v1/engines/validate", json=engine)).json()["errors"]
+        return "; ".join(f"{error['field']}: {error['detail']}" for error in errors)
+
+    assert await said() == ""
+    assert (await said(structured_output=False)).startswith(
+        f"nodes.text.model: {name} follows no output_schema"
+    )
+    for without in ("text", "streaming"):
+        assert "not known to answer with text" in await said(**{without: False})
 
 
 async def test_prices_are_dated_repeatable_and_what_has_begun_stays(

@@ -74,9 +74,13 @@ async def test_json_is_not_made_into_a_book(ada: httpx.AsyncClient, gateway: Gat
     await player.finish("plan")
     url = f"/v1/executions/{execution['id']}/output"
     refused = problem(await ada.get(url, params={"format": "epub"}), 406, "not_acceptable")
-    assert "json and txt" in refused["detail"]
+    assert "txt, md and json" in refused["detail"]
+    browser = await ada.get(url, headers={"Accept": "text/html,application/xml;q=0.9,*/*;q=0.8"})
+    assert (browser.status_code, browser.text) == (200, '{"a": 1}')
+    for form in browser.headers["x-lekhika-formats"].split(", "):
+        assert (await ada.get(url, params={"format": form})).status_code == 200
     found = await ada.get(url, params={"format": "json"})
-    assert found.headers["x-lekhika-formats"] == "json, txt"
+    assert found.headers["x-lekhika-formats"] == "txt, md, json"
     assert found.json()["json"] == {"a": 1}
     assert found.headers["content-disposition"] == 'attachment; filename="Plan.json"'
 
@@ -86,7 +90,7 @@ async def test_a_long_book_does_not_hold_up_the_loop() -> None:
     chapter = "## One more\n\n" + "Some **words** of a long book that goes on. " * 220
     text = "# Long\n\n" + "\n\n".join([chapter] * 20)
     delays: list[float] = []
-    making = asyncio.ensure_future(Conversions().make(source(text), Form.DOCX))
+    making = asyncio.ensure_future(Conversions().make(source(text), Form.DOCX, "ada"))
     while not making.done():
         before = time.perf_counter()
         await asyncio.sleep(0)
@@ -99,14 +103,49 @@ async def test_a_long_book_does_not_hold_up_the_loop() -> None:
 async def test_what_is_too_much_is_refused_with_what_to_do(monkeypatch: pytest.MonkeyPatch) -> None:
     here = Conversions()
     with pytest.raises(Problem) as refused:
-        await here.make(source("x" * (conversions.MAX_CHARACTERS + 1)), Form.EPUB)
+        await here.make(source("x" * (conversions.MAX_CHARACTERS + 1)), Form.EPUB, "ada")
     assert (refused.value.status, refused.value.code) == (422, "output_too_long")
     monkeypatch.setattr(conversions, "PATIENCE_SECONDS", 0.001)
     with pytest.raises(Problem) as refused:
-        await here.make(source(), Form.EPUB)
+        await here.make(source(), Form.EPUB, "ada")
     assert (refused.value.status, refused.value.code) == (422, "not_convertible")
     assert "format=md" in refused.value.detail
     monkeypatch.setattr(conversions, "WAITING", -conversions.AT_ONCE)
     with pytest.raises(Problem) as refused:
-        await here.make(source(), Form.EPUB)
+        await here.make(source(), Form.EPUB, "ada")
     assert refused.value.status == 503
+
+
+async def inside(here: Conversions, count: int) -> None:
+    """Waits until so many have a place."""
+    while here._inside != count:  # noqa: ASYNC110 - nobody tells
+        await asyncio.sleep(0.001)
+
+
+async def test_one_user_takes_neither_all_places_nor_all_turns() -> None:
+    here = Conversions()
+    long = source("word *word* " * 100_000)
+    async with asyncio.TaskGroup() as group:
+        mine = [group.create_task(here.make(long, Form.DOCX, "ada")) for _ in range(conversions.PER_USER)]
+        await inside(here, conversions.PER_USER)
+        with pytest.raises(Problem) as refused:
+            await here.make(source(), Form.EPUB, "ada")
+        assert (refused.value.status, refused.value.code) == (429, "too_many_files")
+        assert await here.make(source(), Form.EPUB, "ben")
+        assert not any(task.done() for task in mine)
+        for task in mine:
+            task.cancel()
+    assert (here._inside, here._users) == (0, {})
+    assert await here.make(source(), Form.EPUB, "ada")
+
+
+async def test_who_leaves_frees_his_place_and_ends_the_process(
+    ada: httpx.AsyncClient, gateway: Gateway
+) -> None:
+    url, _ = await written(ada, gateway, "word *word* " * 100_000)
+    here = gateway.parts.conversions
+    asking = asyncio.ensure_future(ada.get(url, params={"format": "docx"}))
+    await inside(here, 1)
+    asking.cancel()
+    async with asyncio.timeout(5):
+        await inside(here, 0)

@@ -73,7 +73,11 @@ ANSWERS: dict[str, Any] = {
     "/v1/executions/019s": EXECUTION | {"status": "stopped", "stop": {"by": "me"}},
     "/v1/executions/019s/events": STOPPED,
     "/v1/executions/019s/output": "",
-    "/v1/engines": {"items": [{"id": "mine", "version": 1, "owner": "me"}, SHARED]},
+    "/v1/engines": {
+        "items": [{"id": "mine", "version": 1, "owner": "me"}, SHARED],
+        "drafts": [],
+        "next_cursor": None,
+    },
     "/v1/engines/short-book": {"id": "short-book", "inputs": {"chapters": {"type": "number"}}},
     "/v1/usage": USAGE,
     "/v1/me": {"user_id": "me"},

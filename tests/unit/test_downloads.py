@@ -137,6 +137,32 @@ def test_nothing_of_a_text_is_run_or_fetched(field: dict[str, str]) -> None:
         assert not [element for element in chapter.iter() if element.tag in (f"{XHTML}script", f"{XHTML}img")]
 
 
+NO_XML = """# A&#12;b
+
+## C&#12;d \x0b
+
+Text&#12; `code\x01` [link](https://example.org/?a&#12;b "title&#12;") ![picture](https://example.org/p&#12;)
+
+```py&#12;x
+\x0c
+```
+
+| a&#12; |
+| --- |
+| b&#12; |
+"""
+
+
+def test_characters_that_xml_can_not_hold_are_left_out_also_when_they_come_as_entities() -> None:
+    with opened(NO_XML, fallback_title="e\x0c") as file:
+        for name in file.namelist():
+            if name.endswith(("html", "opf", "xml")):
+                ElementTree.fromstring(file.read(name))
+        assert "Text code link picture" in words_of(file, "EPUB/chapter-0001.xhtml")
+    assert Document(io.BytesIO(convert(source(NO_XML), Form.DOCX))).paragraphs
+    assert "\x0c" not in convert(source(NO_XML), Form.HTML).decode()
+
+
 def test_a_text_becomes_title_chapters_and_front_matter() -> None:
     book = read(source())
     assert (book.title, book.level) == ("A book of tea & rain", 2)

@@ -5,12 +5,13 @@ from typing import Any
 import pytest
 
 from services.gateway.commands import limits_for
+from services.gateway.downloads.form import Form
 from services.gateway.idempotency import digest_of, is_key
 from services.gateway.output import nearest
 from services.gateway.problems import Problem
 from services.gateway.projection import project
 from services.gateway.resource import node_json, nodes_of
-from services.gateway.wanted_form import accepted, wanted
+from services.gateway.wanted_form import Wish
 from services.gateway.workers import GONE_SECONDS, Fleet
 from shared.deltas import Delta
 from shared.lost import text_of
@@ -30,23 +31,50 @@ from tests.support.make import folded, history, node_completed, node_started, re
         ("TEXT/Markdown", "text/markdown"),
         ("text/html,application/xhtml+xml,application/xml;q=0.9,*/*;q=0.8", "text/html"),
         ("application/epub+zip", "application/epub+zip"),
+        ("*/*, text/plain;q=0", "text/markdown"),
+        ("application/json, text/plain, */*", "application/json"),
+        ("text/*;q=0.3, text/html;q=0.7, */*;q=0.5", "text/html"),
     ],
 )
 def test_the_form_that_is_wanted_most(accept: str | None, form: str) -> None:
-    assert accepted(accept).media_type == form
+    assert Wish.of(accept, None).among(tuple(Form)).media_type == form
 
 
-@pytest.mark.parametrize("accept", ["image/png", "text/plain;q=0", "text/plain;q=x", ";;;,"])
+@pytest.mark.parametrize(
+    "accept", ["image/png", "text/plain;q=0", "text/plain;q=x", "text/plain;q=nan", ";;;,"]
+)
 def test_no_form_that_is_wanted(accept: str) -> None:
     with pytest.raises(Problem) as refused:
-        accepted(accept)
+        Wish.of(accept, None).among(tuple(Form))
+    assert refused.value.status == 406
+
+
+DATA = (Form.TXT, Form.MD, Form.JSON)
+
+
+@pytest.mark.parametrize(
+    ("accept", "form"),
+    [
+        ("text/html,application/xhtml+xml,application/xml;q=0.9,*/*;q=0.8", Form.TXT),
+        ("application/epub+zip, application/json;q=0.1", Form.JSON),
+        (None, Form.TXT),
+    ],
+)
+def test_the_form_is_chosen_among_those_that_there_are(accept: str | None, form: Form) -> None:
+    assert Wish.of(accept, None).among(DATA) is form
+
+
+@pytest.mark.parametrize(("accept", "name"), [("text/html", None), ("*/*", "epub")])
+def test_a_form_that_this_output_does_not_have_is_told_what_there_is(accept: str, name: str | None) -> None:
+    with pytest.raises(Problem, match="txt, md and json") as refused:
+        Wish.of(accept, name).among(DATA)
     assert refused.value.status == 406
 
 
 def test_a_form_by_name_outranks_what_is_accepted_and_a_wrong_one_is_told_what_there_is() -> None:
-    assert wanted("image/png", "EPUB") == "epub"
+    assert Wish.of("image/png", "EPUB").among(tuple(Form)) is Form.EPUB
     with pytest.raises(Problem) as refused:
-        wanted("*/*", "pdf")
+        Wish.of("*/*", "pdf")
     assert refused.value.status == 422
     assert [(fault.field, fault.detail) for fault in refused.value.errors] == [
         ("format", "must be one of txt, md, json, html, epub, docx")

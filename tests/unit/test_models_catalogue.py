@@ -5,11 +5,13 @@ from datetime import UTC, datetime
 
 import pytest
 
+from services.executor.models.names import BRANDS
 from services.gateway.catalogue import Models
 from services.gateway.model_bodies import is_model_name
 from services.gateway.model_refresh import compare
 from services.gateway.model_store import ModelRow
 from shared.model_listing import ListedModel, ModelListing
+from shared.providers import PREFIXES
 from shared.usage import Kind, Tier, kind_of
 
 NOW = datetime(2026, 11, 26, tzinfo=UTC)
@@ -74,6 +76,7 @@ def test_the_providers_list_adds_changes_and_marks_and_never_decides_a_tier() ->
             ListedModel(name="same", input_limit=10),
             ListedModel(name="back", input_limit=-1),
             ListedModel(name="new", input_limit=7, methods=("generateContent",), thinking=True),
+            ListedModel(name="untold"),
             ListedModel(name="embeds", methods=("embedContent",)),
             ListedModel(name="no name!"),
         ),
@@ -81,7 +84,8 @@ def test_the_providers_list_adds_changes_and_marks_and_never_decides_a_tier() ->
     found = compare(known, listing, NOW)
     assert found.answer.model_dump() == {
         "providers": ["gemini"],
-        "added": ["new"],
+        "added": ["new", "untold"],
+        "undecided": ["untold"],
         "changed": ["kept"],
         "unlisted": ["gone"],
         "listed_again": ["back"],
@@ -95,7 +99,16 @@ def test_the_providers_list_adds_changes_and_marks_and_never_decides_a_tier() ->
         7,
         True,
     )
-    assert set(rows) == {"kept", "gone", "back", "new"}
+    assert set(rows) == {"kept", "gone", "back", "new", "untold"}
+    models = Models(tuple(rows.values()))
+    assert models.known(NOW) == {"kept", "gone", "back", "new"}
+    assert models.unfit().for_text == {"untold"}
+
+
+def test_prefixes_are_those_of_the_providers_that_there_are() -> None:
+    assert set(PREFIXES) == set(BRANDS)
+    for prefix in PREFIXES:
+        assert is_model_name(f"{prefix}/a/b:c")
 
 
 @pytest.mark.parametrize(

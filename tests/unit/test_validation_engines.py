@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from shared.templates import evaluate, render
-from shared.validation import InvalidDefinition, check_input, validate_engine
+from shared.validation import InvalidDefinition, Unfit, check_input, validate_engine
 from shared.workflow import models_used
 
 SAMPLES = sorted(Path("services/gateway/samples").glob("*.json"))
@@ -42,6 +42,16 @@ def problems(definition, known=MODELS, successors=None):
     with pytest.raises(InvalidDefinition) as refused:
         validate_engine(definition, known, successors)
     return {(p.node, p.field): p.detail for p in refused.value.problems}
+
+
+def test_a_fallback_must_follow_a_schema_too_when_any_node_has_one():
+    unfit = Unfit(for_schemas=frozenset({"gemini-3.5-flash-lite"}))
+    definition = engine(fallback_model="gemini-3.5-flash-lite")
+    validate_engine(definition, MODELS, None, unfit)
+    definition["nodes"][0]["output_schema"] = {"type": "object"}
+    with pytest.raises(InvalidDefinition) as refused:
+        validate_engine(definition, MODELS, None, unfit)
+    assert [problem.field for problem in refused.value.problems] == ["fallback_model"]
 
 
 @pytest.mark.parametrize("path", SAMPLES, ids=lambda path: path.stem)

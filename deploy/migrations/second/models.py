@@ -23,4 +23,7 @@ UPDATE models SET capabilities = '{_CAPABILITIES}' WHERE capabilities = '{{}}';
 INSERT INTO models (name, tier, retired_at, successor) VALUES
 {_ROWS}
 ON CONFLICT (name) DO NOTHING;
+
+ALTER TABLE engines FORCE ROW LEVEL SECURITY;
+ALTER TABLE models FORCE ROW LEVEL SECURITY;
 """  # noqa: S608 - constants of this file

@@ -1,7 +1,11 @@
-"""Tables and columns that are new. Every engine that is there already gets its version."""
+"""Tables and columns that are new. Every engine that is there already gets its version.
+
+Until the end of the revision the owner of the tables sees all rows of those that exist already.
+"""
 
 TABLES = """
-SET LOCAL row_security = off;
+ALTER TABLE engines NO FORCE ROW LEVEL SECURITY;
+ALTER TABLE models NO FORCE ROW LEVEL SECURITY;
 
 CREATE TABLE engine_versions (
     owner_id   uuid NOT NULL,

@@ -5,6 +5,8 @@ A name that begins with a known prefix and `/` goes to that provider, which sees
 
 from dataclasses import dataclass
 
+from shared import providers
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Brand:
@@ -14,7 +16,7 @@ class Brand:
     label: str
 
 
-OPENAI_PREFIX = "openai"
+OPENAI_PREFIX = providers.OPENAI
 GEMINI = Brand(system="gcp.gemini", label="Gemini")
 BRANDS = {OPENAI_PREFIX: Brand(system="openai", label="The OpenAI-compatible endpoint")}
 

@@ -54,6 +54,18 @@ export async function getJson(path, options) {
   return response.json();
 }
 
+/** The items of all pages of a list. @param {string} path without a query @returns {Promise<any[]>} */
+export async function getItems(path) {
+  const found = [];
+  let query = "";
+  do {
+    const page = await getJson(path + query);
+    found.push(...page.items);
+    query = page.next_cursor === null ? "" : `?cursor=${encodeURIComponent(page.next_cursor)}`;
+  } while (query);
+  return found;
+}
+
 /** @param {string} path @param {RequestInit} init */
 async function reach(path, init) {
   try {

@@ -8,8 +8,8 @@ const NAMES = { md: "Markdown", html: "HTML", epub: "EPUB", docx: "DOCX", json: 
 
 /** @param {{id: string, formats: string[]}} props `formats` are those that the gateway has of this output. */
 export function DownloadButtons({ id, formats }) {
-  const prose = formats.includes("md");
-  const offered = Object.entries(NAMES).filter(([form]) => formats.includes(form) && !(prose && form === "json"));
+  const prose = formats.includes("html");
+  const offered = Object.entries(NAMES).filter(([form]) => formats.includes(form) && prose === (form !== "json"));
   const [making, setMaking] = useState("");
   const [problem, setProblem] = useState(null);
   /** @param {string} form */

@@ -53,7 +53,7 @@ def read(source: Source) -> Book:
     """A single heading above all others at the beginning is the title of the whole; those of the level below it begin
     chapters. Without one, those of the highest level do.
     """
-    tokens = [_plain_pictures(token) for token in parser().parse(clean(source.text))]
+    tokens = [_plain_pictures(_cleaned(token)) for token in parser().parse(source.text)]
     heads = [index for index, token in enumerate(tokens) if token.type == "heading_open" and token.level == 0]
     levels = [_level(tokens[index]) for index in heads]
     title = None
@@ -99,6 +99,17 @@ def _words(inline: Token) -> Sequence[str]:
     return [
         " " if child.type in ("softbreak", "hardbreak") else child.content for child in inline.children or ()
     ]
+
+
+def _cleaned(token: Token) -> Token:
+    """Without the characters that XML can not hold. Only now: `&#12;` becomes one when it is parsed."""
+    token.content, token.info = clean(token.content), clean(token.info)
+    token.attrs = {
+        name: clean(value) if isinstance(value, str) else value for name, value in token.attrs.items()
+    }
+    for child in token.children or ():
+        _cleaned(child)
+    return token
 
 
 def _plain_pictures(token: Token) -> Token:
