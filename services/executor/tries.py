@@ -6,7 +6,7 @@ truncated answer is to be continued.
 
 from dataclasses import dataclass, replace
 
-from services.executor.models.answer import Accepted
+from services.executor.models.answer import Accepted, check_schema
 from services.executor.models.provider import ModelError, ModelRequest
 from services.executor.retry import next_delay
 
@@ -54,19 +54,29 @@ class Tries:
             return replace(request, said=self.broken[0], then=CORRECT.format(error=self.broken[1]))
         return request
 
-    @property
-    def may_go_on(self) -> bool:
-        """Whether an answer that is cut now will be continued."""
-        return self.continue_truncated and self.continuations < CONTINUATIONS
+    def may_go_on(self, text: str) -> bool:
+        """Whether an answer with this text will be continued if it was cut."""
+        more = text != self.said  # a call that adds nothing would be followed by others like it
+        return self.continue_truncated and self.continuations < CONTINUATIONS and more
 
     def goes_on(self, accepted: Accepted) -> bool:
         """Takes an answer. True when another call is to continue it."""
-        more = accepted.text != self.said  # a call that adds nothing would be followed by others like it
-        if not (accepted.truncated and self.may_go_on and more):
+        if not (accepted.truncated and self.may_go_on(accepted.text)):
             return False
         self.said, self.failures = accepted.text, 0
         self.continuations += 1
         return True
+
+    def kept(self) -> Accepted | None:
+        """The answer as it was before it was to be continued, if it is usable as it is."""
+        if not self.said:
+            return None
+        if self.asked.output_schema is not None:
+            try:
+                check_schema(self.said, self.asked.output_schema, truncated=True)
+            except ModelError:
+                return None
+        return Accepted(text=self.said, truncated=True)
 
     def failed(self, error: ModelError, text: str, chance: float, *, budget: int) -> float:
         """Takes a failed call with the text of its answer; gives the seconds to wait before the next.

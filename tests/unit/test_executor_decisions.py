@@ -113,8 +113,49 @@ def test_a_truncated_answer_is_continued_where_it_ends_and_not_without_end() -> 
         text += "more "
         assert tries.goes_on(Accepted(text=text, truncated=True))
         assert tries.request.said == text
-    assert not tries.may_go_on
+    assert not tries.may_go_on(text + "end")
     assert not tries.goes_on(Accepted(text=text + "end", truncated=True))
+
+
+def taken(tries: Tries, text: str, finish: Finish = Finish.TRUNCATED) -> bool:
+    """As a node takes an answer. Raises: ModelError."""
+    return tries.goes_on(judge(tries.asked, answer(text, finish), may_go_on=tries.may_go_on(text)))
+
+
+def test_a_cut_structured_answer_whose_continuation_adds_nothing_is_at_the_token_limit() -> None:
+    tries = Tries(asked=STRUCTURED, continue_truncated=True)
+    assert taken(tries, '{"a": "x')
+    with pytest.raises(ModelError) as refused:
+        taken(tries, '{"a": "x')
+    assert refused.value.code == "token_limit"
+    assert tries.kept() is None
+
+
+def test_a_cut_structured_answer_is_not_kept_when_its_continuation_fails_for_good() -> None:
+    tries = Tries(asked=STRUCTURED, continue_truncated=True)
+    assert taken(tries, '{"a": "x')
+    with pytest.raises(ModelError):
+        failed(tries, error("answer_blocked", retryable=False))
+    assert tries.kept() is None
+    tries = Tries(asked=STRUCTURED, continue_truncated=True)
+    assert taken(tries, '{"a": "x"}')
+    assert tries.kept() == Accepted(text='{"a": "x"}', truncated=True)
+
+
+def test_a_corrected_answer_that_is_cut_and_breaks_its_schema_again_is_not_kept() -> None:
+    tries = Tries(asked=STRUCTURED, continue_truncated=True)
+    assert failed(tries, error("schema_mismatch"), "{}") == 0
+    assert taken(tries, '{"a": ')
+    with pytest.raises(ModelError):
+        failed(tries, error("schema_mismatch"), '{"a": 1}')
+    assert tries.kept() is None
+
+
+def test_a_text_whose_continuation_fails_for_good_is_kept_as_it_was() -> None:
+    tries = Tries(asked=REQUEST, continue_truncated=True)
+    assert tries.kept() is None
+    assert taken(tries, "half")
+    assert tries.kept() == Accepted(text="half", truncated=True)
 
 
 def test_a_truncated_answer_is_kept_as_it_is_unless_the_node_asks_for_more() -> None:

@@ -106,7 +106,7 @@ class _Node:
         try:
             if call.error is not None:
                 raise call.error
-            accepted = judge(whole, call.answer, may_go_on=self._tries.may_go_on)
+            accepted = judge(whole, call.answer, may_go_on=self._tries.may_go_on(call.text))
         except ModelError as error:
             if error.used:
                 call.error = error  # its last report of usage is not its final one
@@ -141,10 +141,10 @@ class _Node:
                 budget=run.retries.left,
             )
         except ModelError:
-            if not tries.said:
+            kept = tries.kept()
+            if kept is None:
                 raise NodeFailed(call.node, error.code, error.message) from error
-            # What was there before it was to be continued is a usable answer.
-            await _complete(run, self._step, call, Accepted(text=tries.said, truncated=True))
+            await _complete(run, self._step, call, kept)
             return False
         run.retries.spend(error.code)
         if delay > 0:
