@@ -132,7 +132,7 @@ async def test_a_model_is_up_again_with_the_first_word_of_the_probing_call(
     for _ in range(FAILURES):
         ticket = await gate.enter(request, tell)
         assert ticket is not None
-        gate.leave(ticket, error=ModelError("overloaded", "x"), answered=False, used=0)
+        gate.leave(ticket, error=ModelError("overloaded", "x"), answered=False, whole=False, used=0)
     assert gate.down(MODEL)
     state, _ = await ran(Slow(lambda: not gate.down(MODEL)), one("x"), gate=gate)
     assert state.status is Status.COMPLETED

@@ -61,7 +61,7 @@ def leave(gate: Gate, ticket: Ticket, *, up: bool) -> None:
     if up:
         gate.answers(ticket)
     error = None if up else ModelError("overloaded", "x", retryable=True)
-    gate.leave(ticket, error=error, answered=up, used=None)
+    gate.leave(ticket, error=error, answered=up, whole=up, used=None)
 
 
 async def test_errors_that_say_nothing_of_the_model_close_nothing() -> None:
@@ -72,7 +72,7 @@ async def test_errors_that_say_nothing_of_the_model_close_nothing() -> None:
 
     for _ in range(3 * FAILURES):
         ticket = await entered(gate, tell)
-        gate.leave(ticket, error=ModelError("prompt_blocked", "x"), answered=False, used=None)
+        gate.leave(ticket, error=ModelError("prompt_blocked", "x"), answered=False, whole=False, used=None)
     assert not gate.down("m")
 
 

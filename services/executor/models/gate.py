@@ -60,7 +60,8 @@ class Gate:
             await tell(circuit.reason, seconds)
             await asyncio.sleep(seconds)
             return None
-        reserved, moment = self._estimate.of(request), None
+        reserved = self._estimate.of(request)
+        moment: float | None = None
         if self._limiter is not None:
             moment = await self._limiter.take(request.model, reserved, lambda seconds: tell(LIMITED, seconds))
             if circuit.wait(time.monotonic()) > 0:
@@ -72,8 +73,10 @@ class Gate:
         """The first piece of the answer is there: nobody has to wait for its end to know that the model is up."""
         self._circuits[ticket.request.model].lived()
 
-    def leave(self, ticket: Ticket, *, error: ModelError | None, answered: bool, used: int | None) -> None:
-        """`answered`: something came. `used` tokens, None if unknown."""
+    def leave(
+        self, ticket: Ticket, *, error: ModelError | None, answered: bool, whole: bool, used: int | None
+    ) -> None:
+        """`answered`: something came; `whole`: also the answer's end. `used` tokens, None if unknown."""
         circuit = self._circuits[ticket.request.model]
         if error is not None and error.code in DOWN and not answered:
             circuit.failed(ticket.number, error.code, time.monotonic(), random.random())  # noqa: S311 - jitter
@@ -83,5 +86,5 @@ class Gate:
             return
         if self._limiter is not None:
             self._limiter.used(ticket.request.model, ticket.reserved, used)
-        if answered:
+        if whole:
             self._estimate.learn(ticket.request, used)

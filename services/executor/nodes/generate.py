@@ -68,11 +68,11 @@ class _Node:
 
     async def admitted(self) -> Ticket:
         """Waits until the next call may begin; a model that is down is not waited for when there is another."""
-        gate, ticket = self._run.gate, None
-        while ticket is None:
+        gate = self._run.gate
+        while True:
             self._tries.choose(gate.down)
-            ticket = await gate.enter(self._tries.request, self._tell)
-        return ticket
+            if (ticket := await gate.enter(self._tries.request, self._tell)) is not None:
+                return ticket
 
     def settle(self, ticket: Ticket) -> None:
         call = self._call
@@ -80,6 +80,7 @@ class _Node:
             ticket,
             error=call.error if call is not None else None,
             answered=call is not None and call.begun,
+            whole=call is not None and call.answer.finish is not None,
             used=_used(call) if call is not None else 0,
         )
 
