@@ -67,6 +67,9 @@ class NodeState:
     truncated: bool = False
     finish_reason: str | None = None
     usage: tuple[ModelUsage, ...] = ()
+    """Of the call that completed it, or of the one that was open at the end."""
+    spent: tuple[ModelUsage, ...] = ()
+    """Of its calls before: failed, cut or corrected ones."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -99,7 +102,7 @@ class ExecutionState:
     ended_at: datetime | None = None
     nodes: Mapping[str, NodeState] = field(default_factory=dict)
     spent: tuple[ModelUsage, ...] = ()
-    """Usage that belongs to no completed node: of lost attempts, failed tries and hand-backs."""
+    """Usage that no node tells: of lost attempts and hand-backs."""
     stop: ev.StopInfo | None = None
     error: ev.ErrorInfo | None = None
     output: str | None = None
@@ -118,7 +121,7 @@ class ExecutionState:
         """What the whole execution has used so far; once ended, what its end says."""
         if self.end is not None:
             return self.end.summary.usage
-        parts = [u for node in self.nodes.values() for u in node.usage]
+        parts = [u for node in self.nodes.values() for u in (*node.usage, *node.spent)]
         return merge_usage([*parts, *self.spent])
 
     @property
@@ -260,6 +263,7 @@ def _interrupt(state: ExecutionState) -> ExecutionState:
 
 
 def _node_started(state: ExecutionState, event: ev.NodeStarted) -> ExecutionState:
+    before = state.nodes.get(event.node)
     node = NodeState(
         id=event.node,
         kind=event.kind,
@@ -267,10 +271,9 @@ def _node_started(state: ExecutionState, event: ev.NodeStarted) -> ExecutionStat
         attempts=event.node_attempt,
         model=event.model,
         items=event.items,
+        spent=merge_usage([*(before.spent if before else ()), *event.lost]),
     )
-    return replace(
-        state, nodes={**state.nodes, event.node: node}, spent=merge_usage([*state.spent, *event.lost])
-    )
+    return replace(state, nodes={**state.nodes, event.node: node})
 
 
 def _node_completed(state: ExecutionState, event: ev.NodeCompleted) -> ExecutionState:
@@ -287,6 +290,7 @@ def _node_completed(state: ExecutionState, event: ev.NodeCompleted) -> Execution
         truncated=event.truncated,
         finish_reason=event.finish_reason,
         usage=event.usage,
+        spent=before.spent if before else (),
     )
     return replace(state, nodes={**state.nodes, event.node: node})
 

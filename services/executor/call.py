@@ -73,6 +73,8 @@ class Call:
             self._cut = True
             raise
         except ModelError as error:
+            if self.begun:
+                error.has_cost()
             if not self.aborted:
                 self.error = error
         else:

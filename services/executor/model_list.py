@@ -1,6 +1,5 @@
 """Answers gateways that ask what models the provider has."""
 
-import asyncio
 import logging
 from typing import Protocol
 
@@ -9,9 +8,6 @@ from faststream.nats import NatsBroker, NatsMessage
 from services.executor.models.provider import ModelError
 from shared import subjects
 from shared.model_listing import ModelListing
-
-SECONDS = 15.0
-"""How long the provider may take: less than the gateway waits."""
 
 _log = logging.getLogger(__name__)
 
@@ -36,13 +32,10 @@ def answer_lists(broker: NatsBroker, lister: Lister) -> None:
     )(models)
 
 
-async def listing(lister: Lister, seconds: float = SECONDS) -> ModelListing:
+async def listing(lister: Lister) -> ModelListing:
     """The list, or why there is none."""
     try:
-        async with asyncio.timeout(seconds):
-            return await lister.list_models()
+        return await lister.list_models()
     except ModelError as error:
         _log.warning("no list of models: %s: %s", error.code, error.message)
         return ModelListing(error=error.message)
-    except TimeoutError:
-        return ModelListing(error=f"The provider did not answer within {seconds:.0f} s.")

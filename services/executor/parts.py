@@ -15,7 +15,7 @@ from shared.artifacts import Artifacts
 
 @dataclass(frozen=True, kw_only=True)
 class Parts:
-    """`retry_budget`: retries that one execution may make in all."""
+    """`retry_budget`: retries that one execution may make in all while it runs here."""
 
     nc: Client
     artifacts: Artifacts

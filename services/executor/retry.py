@@ -12,32 +12,44 @@ BASE_SECONDS = 0.5
 CAP_SECONDS = 30.0
 GRACE = 4
 """So many times the provider's own delay is taken at its word."""
-PATIENT = frozenset({"quota", "overloaded"})
-"""Refusals that cost nothing: tried again until the limit of the execution's time, and not part of its budget."""
 
 
 @dataclass(slots=True)
 class Retries:
-    """How many an execution may still make, over all its nodes, while it runs here."""
+    """How many an execution may still make, over all its nodes, while it runs here. Whoever takes it over begins anew."""
 
     left: int
 
-    def spend(self, code: str) -> None:
-        """One is made after an error of this code."""
-        if code not in PATIENT:
+    def spend(self, error: ModelError) -> None:
+        """One is made after this error. A refusal that cost nothing is not part of the budget."""
+        if not error.free:
             self.left -= 1
 
 
-def next_delay(error: ModelError, tries: int, chance: float, *, budget: int) -> float | None:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Room:
+    """What an execution has left for retries: how many that may cost something, and seconds of its time."""
+
+    budget: int
+    seconds: float
+
+
+def next_delay(error: ModelError, tries: int, chance: float, room: Room) -> float | None:
     """Seconds to wait before the next try, after `tries` failed ones in a row; None to give up.
 
-    The provider's own delay is honoured, with a spread on top that grows when it proves too short; without one the wait
-    is exponential with full jitter. `chance` is uniform in [0, 1). `budget` counts the retries that the execution may still make.
+    What costs nothing is tried again while there is time for another try. The provider's own delay is honoured, with a
+    spread on top that grows when it proves too short; without one the wait is exponential with full jitter. `chance` is
+    uniform in [0, 1).
     """
     if not error.retryable:
         return None
-    if error.code not in PATIENT and (tries >= MAX_TRIES or budget <= 0):
+    if not error.free and (tries >= MAX_TRIES or room.budget <= 0):
         return None
+    delay = _delay(error, tries, chance)
+    return delay if delay < room.seconds else None
+
+
+def _delay(error: ModelError, tries: int, chance: float) -> float:
     if error.delay is not None:
         return error.delay + chance * max(1.0, error.delay / 10, _growing(tries - GRACE))
     return chance * _growing(tries)

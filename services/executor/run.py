@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+import math
 import time
 from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
@@ -13,7 +14,7 @@ from nats.errors import Error as NatsError
 from services.executor import planner
 from services.executor.call import Call
 from services.executor.journal import Fenced, Journal, StopSeen
-from services.executor.limits import exceeded
+from services.executor.limits import exceeded, out_of_time
 from services.executor.nodes.begin import begin
 from services.executor.nodes.context import NodeFailed
 from services.executor.parts import Parts
@@ -72,6 +73,8 @@ class ExecutionRun:
         self.gate = parts.gate
         self.retries = Retries(parts.retry_budget)
         self.fallback_model: str | None = None
+        self.troubles: dict[str, str] = {}
+        self._deadline = math.inf
         self._clock = parts.clock
         self._nc = parts.nc
         self._calls: dict[str, Call] = {}
@@ -130,11 +133,15 @@ class ExecutionRun:
     def interrupted(self) -> bool:
         return self._interrupt is not None
 
+    def seconds_left(self) -> float:
+        return self._deadline - time.monotonic()
+
     def opened(self, call: Call) -> None:
         self._calls[call.node] = call
 
     def finished(self, node: str, text: str, structured: bool) -> None:
         self._calls.pop(node, None)
+        self.troubles.pop(node, None)
         self._values[node] = planner.value_of(text, structured)
         self._written += len(text.encode())
 
@@ -175,10 +182,11 @@ class ExecutionRun:
     def _start_timer(self) -> asyncio.TimerHandle:
         state = self.journal.state
         left = max(0.0, state.limits.seconds - state.ran.total_seconds())
+        self._deadline = time.monotonic() + left
         return asyncio.get_running_loop().call_later(left, self._out_of_time)
 
     def _out_of_time(self) -> None:
-        self._limit = self._limit or f"limit of {self.journal.state.limits.seconds} seconds reached"
+        self._limit = self._limit or out_of_time(self.journal.state.limits.seconds, self.troubles)
         self.interrupt(Interrupt.LIMIT)
 
     async def _loaded(self) -> planner.Program | None:

@@ -32,7 +32,7 @@ class ExecutorSettings(ServiceSettings):
     model_limits: dict[str, Limit] | None = None
     """Limits per minute that all executors keep together, by model, as JSON such as `{"gemini-3.8-flash": {"requests_per_minute": 1000, "tokens_per_minute": 4000000}}`. A model that is not named has none."""
     retry_budget: Annotated[int, Field(ge=0)] = BUDGET
-    """How many failed model calls that may have cost something an execution may repeat in all. Refusals for quota or overload are not counted: they are repeated while it has time."""
+    """How many failed model calls an execution may repeat in all while one executor runs it; whoever takes it over begins anew. Refusals that cost nothing (429, 502, 503) are not counted: they are repeated while it has time."""
     slots: Annotated[int, Field(ge=2, le=1_000)] = 50
     """Executions at once."""
     ack_wait_seconds: Seconds = 6.0

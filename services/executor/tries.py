@@ -4,11 +4,12 @@ A node takes one call when all goes well; more when a call fails, when an answer
 truncated answer is to be continued.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 
-from services.executor.models.answer import Accepted
+from services.executor.models.answer import Accepted, check_schema
 from services.executor.models.provider import ModelError, ModelRequest
-from services.executor.retry import next_delay
+from services.executor.retry import Room, next_delay
 
 CONTINUATIONS = 5
 """At most so many calls go on with an answer that was cut."""
@@ -42,6 +43,9 @@ class Tries:
     broken: tuple[str, str] | None = None
     """An answer that did not follow the schema, and why."""
     _model: str | None = None
+    """The fallback, while it is asked."""
+    _useless: bool = False
+    """Whether the node's own model can not be of use at all."""
 
     @property
     def request(self) -> ModelRequest:
@@ -54,31 +58,44 @@ class Tries:
             return replace(request, said=self.broken[0], then=CORRECT.format(error=self.broken[1]))
         return request
 
-    @property
-    def may_go_on(self) -> bool:
-        """Whether an answer that is cut now will be continued."""
-        return self.continue_truncated and self.continuations < CONTINUATIONS
+    def may_go_on(self, text: str) -> bool:
+        """Whether an answer with this text will be continued if it was cut."""
+        more = text != self.said  # a call that adds nothing would be followed by others like it
+        return self.continue_truncated and self.continuations < CONTINUATIONS and more
 
     def goes_on(self, accepted: Accepted) -> bool:
         """Takes an answer. True when another call is to continue it."""
-        more = accepted.text != self.said  # a call that adds nothing would be followed by others like it
-        if not (accepted.truncated and self.may_go_on and more):
+        if not (accepted.truncated and self.may_go_on(accepted.text)):
             return False
         self.said, self.failures = accepted.text, 0
         self.continuations += 1
         return True
 
-    def failed(self, error: ModelError, text: str, chance: float, *, budget: int) -> float:
+    def kept(self) -> Accepted | None:
+        """The answer as it was before it was to be continued, if it is usable as it is."""
+        if not self.said:
+            return None
+        if self.asked.output_schema is not None:
+            try:
+                check_schema(self.said, self.asked.output_schema, truncated=True)
+            except ModelError:
+                return None
+        return Accepted(text=self.said, truncated=True)
+
+    def failed(
+        self, error: ModelError, text: str, chance: float, room: Room, down: Callable[[str], bool]
+    ) -> float:
         """Takes a failed call with the text of its answer; gives the seconds to wait before the next.
 
-        Raises: the error, when there is no use in another call.
+        `down` tells of a model whether it does not answer at present. Raises: the error, when there is no use in another
+        call.
         """
         self.failures += 1
         if error.code == "schema_mismatch":
             return self._corrected(error, text)
-        if self._falls_back(error):
+        if self._falls_back(error, room, down):
             return 0.0
-        delay = next_delay(error, self.failures, chance, budget=budget)
+        delay = next_delay(error, self.failures, chance, room)
         if delay is None:
             raise error
         return delay
@@ -90,16 +107,32 @@ class Tries:
         self.said, self.failures = "", 0
         return 0.0
 
-    def fall_back(self) -> bool:
-        """Turns to the fallback model; false when there is none, or it is the one already."""
-        if self.fallback is None or self.fallback == self.request.model:
-            return False
-        self._model, self.failures = self.fallback, 0
-        return True
+    def choose(self, down: Callable[[str], bool]) -> None:
+        """Before a call: of a model that is down turns to the other one, if that is not; also back from the fallback."""
+        other = self._other
+        if other is not None and down(self.request.model) and not down(other):
+            self._turn()
 
-    def _falls_back(self, error: ModelError) -> bool:
+    @property
+    def _other(self) -> str | None:
+        """Of the node's own model and the fallback the one that is not asked at present, if it may be."""
+        if self._model is not None:
+            return None if self._useless else self.asked.model
+        return self.fallback if self.fallback != self.asked.model else None
+
+    def _turn(self) -> None:
+        self._model = self.fallback if self._model is None else None
+        self.failures = 0
+
+    def _falls_back(self, error: ModelError, room: Room, down: Callable[[str], bool]) -> bool:
+        other = self._other
+        if self._model is not None or other is None:
+            return False
         useless = not error.retryable and error.code in ("model_not_found", "quota")
-        down = error.retryable and (
-            self.failures >= FALLBACK_AFTER or (error.delay or 0.0) > FALLBACK_SECONDS
-        )
-        return (useless or down) and self.fall_back()
+        long = (error.delay or 0.0) > min(FALLBACK_SECONDS, room.seconds)
+        away = error.retryable and (self.failures >= FALLBACK_AFTER or long)
+        if not useless and (not away or down(other)):
+            return False
+        self._useless = useless
+        self._turn()
+        return True

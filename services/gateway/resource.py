@@ -142,12 +142,12 @@ def node_json(node_id: str, node: AnyNode, state: NodeState | None) -> dict[str,
 
 
 def _node_tokens(task: object, state: NodeState | None) -> Tokens:
-    """Of a call that has not finished nothing is in the log, which is not the same as zero."""
+    """Of all its calls. Of one that has not finished nothing is in the log, which is not the same as zero."""
     if state is None or not isinstance(task, GenerateTask):
         return Tokens()
     if state.status is NodeStatus.COMPLETED or state.usage:
-        return total_tokens(part.tokens for part in state.usage)
-    return Tokens(certainty=Certainty.UNKNOWN)
+        return total_tokens(part.tokens for part in (*state.usage, *state.spent))
+    return total_tokens([*(part.tokens for part in state.spent), Tokens(certainty=Certainty.UNKNOWN)])
 
 
 def text_length(text: ev.TextRef) -> int:

@@ -45,18 +45,24 @@ def assert_stopped_by(state: ExecutionState, reason: str) -> None:
         (one("[[standin chunks=200 chunk_ms=20]]"), Limits(tokens=60), "limit of 60 tokens reached"),
         (book("m", "[[standin chunks=200 chunk_ms=20]]"), Limits(tokens=400), "limit of 400 tokens reached"),
         (one("[[standin fault=stall_first]]"), Limits(seconds=1), "limit of 1 seconds reached"),
-        (one("[[standin fault=status_429 delay_s=60]]"), Limits(seconds=1), "limit of 1 seconds reached"),
         (one("[[standin chunks=200 chunk_ms=20]]"), Limits(output_bytes=300), "limit of 300 bytes of text reached"),
         (repeated(50, "0123456789"), Limits(output_bytes=200), "limit of 200 bytes of text reached"),
         (book("m"), Limits(nodes=5), "limit of 5 nodes reached"),
     ],
-    ids=["tokens", "tokens of a loop", "seconds in a silent call", "seconds in a retry wait", "text of a call",
+    ids=["tokens", "tokens of a loop", "seconds in a silent call", "text of a call",
          "text of templates", "nodes"],
 )  # fmt: skip
 async def test_reaching_a_limit_stops_with_that_reason(
     here: World, definition: dict[str, Any], limits: Limits, reason: str
 ) -> None:
     assert_stopped_by(await here.ended(await here.request(definition, limits=limits)), reason)
+
+
+async def test_a_retry_that_would_come_after_the_limit_fails_at_once_with_its_cause(here: World) -> None:
+    definition = one("[[standin fault=status_429 delay_s=60]]")
+    state = await here.ended(await here.request(definition, limits=Limits(seconds=50)))
+    assert state.error is not None
+    assert (state.status, state.error.code) == (Status.FAILED, "quota")
 
 
 async def test_what_just_fits_completes(here: World) -> None:

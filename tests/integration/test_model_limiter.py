@@ -1,4 +1,4 @@
-"""Several limiters on one NATS: together they keep the limit, and none is blocked when NATS is away."""
+"""Several limiters on one NATS: together they keep the limit, and nobody has a turn while NATS is away."""
 
 import asyncio
 import time
@@ -6,6 +6,9 @@ from collections.abc import AsyncIterator
 
 import nats
 import pytest
+from nats.errors import ConnectionClosedError
+from nats.js import JetStreamContext
+from nats.js.kv import KeyValue
 
 from deploy.local.nats_server import NatsServer
 from services.executor.models import limiter as limiters
@@ -13,6 +16,7 @@ from services.executor.models.limiter import Limiter, key_of
 from services.executor.models.quota import Limit, burst_seconds
 from shared import topology
 from shared.ids import new_id
+from shared.subjects import LIMITS
 
 PER_MINUTE = 3_000
 
@@ -89,17 +93,65 @@ async def test_tokens_that_calls_have_used_are_told_with_the_next(server: NatsSe
     await nc.close()
 
 
-async def test_without_nats_a_call_goes_by_what_its_executor_knows(
+async def test_tokens_are_told_at_once_when_nobody_waits(server: NatsServer) -> None:
+    nc = await nats.connect(server.url)
+    model = new_id()
+    limits = {model: Limit(tokens_per_minute=60_000)}
+    first, second = (Limiter(nc.jetstream(), limits, time.time) for _ in range(2))
+    assert await wait_of(first, model, 1_000) == 0
+    bucket = await nc.jetstream().key_value(LIMITS)
+    watcher = await bucket.watch(key_of(model))
+    assert (await watcher.updates()) is not None
+    first.used(model, 1_000, 7_000)
+    while await watcher.updates(timeout=5) is None:
+        pass
+    assert await wait_of(second, model, 0) > 4
+    await nc.close()
+
+
+async def test_while_nats_is_away_nobody_has_a_turn(
     server: NatsServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(limiters, "ALONE_SECONDS", 0.05)
-    nc = await nats.connect(server.url)
-    js = nc.jetstream()
+    monkeypatch.setattr(limiters, "ANSWER_SECONDS", 0.05)
+    monkeypatch.setattr(limiters, "AWAY_SECONDS", 0.01)
+    nc, model = await nats.connect(server.url), new_id()
+    away = Away(nc.jetstream())
+    limiter = Limiter(away, {model: Limit(requests_per_minute=60)}, time.time)  # type: ignore[arg-type]
+    taking = asyncio.ensure_future(limiter.take(model, 1, nobody))
+    await asyncio.wait_for(away.asked_again.wait(), 5)
+    assert not taking.done()
+    away.back = True
+    due = await asyncio.wait_for(taking, 5)
+    assert due is not None
+    assert time.monotonic() - due < 1  # it is of now, not of then
     await nc.close()
-    limiter = Limiter(js, {"m": Limit(requests_per_minute=60)}, time.time)
-    waits = [await wait_of(limiter, "m", 1) for _ in range(3)]
-    assert waits[0] == 0
-    assert waits[2] > waits[1] > 0
+
+
+class Away:
+    """A JetStream that does not answer until it is back."""
+
+    def __init__(self, js: JetStreamContext) -> None:
+        self.js = js
+        self.back = False
+        self.asked = 0
+        self.asked_again = asyncio.Event()
+
+    async def key_value(self, name: str) -> KeyValue:
+        self.asked += 1
+        if self.asked > 2:
+            self.asked_again.set()
+        if not self.back:
+            raise ConnectionClosedError
+        return await self.js.key_value(name)
+
+
+async def test_the_moment_of_who_is_stopped_goes_to_the_next(server: NatsServer) -> None:
+    nc, model = await nats.connect(server.url), new_id()
+    limiter = Limiter(nc.jetstream(), {model: Limit(requests_per_minute=6)}, time.time)
+    assert await wait_of(limiter, model, 1) == 0
+    stopped = [await wait_of(limiter, model, 1) for _ in range(3)]  # each gets a moment and is stopped
+    assert all(9 < seconds <= 10 for seconds in stopped)
+    await nc.close()
 
 
 async def test_who_is_stopped_while_waiting_does_not_hold_the_others_up(server: NatsServer) -> None:

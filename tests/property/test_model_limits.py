@@ -5,8 +5,16 @@ from bisect import bisect_left
 from hypothesis import given
 from hypothesis import strategies as st
 
-from services.executor.models.circuit import FAILURES, LONGEST_SECONDS, Circuit
-from services.executor.models.quota import HORIZON_SECONDS, Bucket, Limit, reserve, settle
+from services.executor.models.circuit import FAILURES, FIRST_SECONDS, LONGEST_SECONDS, Circuit
+from services.executor.models.quota import (
+    HORIZON_SECONDS,
+    Bucket,
+    Limit,
+    burst_seconds,
+    expected,
+    reserve,
+    settle,
+)
 
 NOW = 1_800_000_000.0
 ASKS = st.lists(st.tuples(st.floats(0, 20), st.lists(st.integers(0, 5_000), max_size=40)), max_size=30)
@@ -86,21 +94,53 @@ def test_a_model_that_is_down_gets_one_call_at_a_time_and_never_waits_for_ever(
         assert wait <= LONGEST_SECONDS
         assert (wait == 0) or failed_in_a_row >= FAILURES
         now += wait
-        probe = circuit.begin()
-        assert probe == (failed_in_a_row >= FAILURES)
-        assert (circuit.wait(now) > 0) == probe  # nobody else goes with the probe
+        call = circuit.begin()
+        assert circuit.probing == (failed_in_a_row >= FAILURES)
+        assert (circuit.wait(now) > 0) == circuit.probing  # nobody else goes with the probe
         if lives:
             circuit.lived()
             failed_in_a_row = 0
         else:
-            circuit.failed("overloaded", now, chance)
+            circuit.failed(call, "overloaded", now, chance)
             failed_in_a_row += 1
 
 
 def test_a_probe_that_was_stopped_lets_another_go() -> None:
     circuit = Circuit()
     for _ in range(FAILURES):
-        circuit.failed("overloaded", 0.0, 0.5)
-    assert circuit.begin()
-    circuit.abandoned(probe=True)
+        circuit.failed(circuit.begin(), "overloaded", 0.0, 0.5)
+    probe = circuit.begin()
+    assert circuit.wait(60.0) > 0
+    circuit.abandoned(probe)
     assert circuit.wait(60.0) == 0
+
+
+def test_a_burst_of_failures_is_one_outage() -> None:
+    circuit = Circuit()
+    calls = [circuit.begin() for _ in range(50)]
+    for call in calls:
+        circuit.failed(call, "overloaded", 0.0, 0.999)
+    assert circuit.wait(0.0) <= FIRST_SECONDS
+    assert circuit.opened == 1
+
+
+def test_only_the_probe_decides_while_a_model_is_down() -> None:
+    circuit = Circuit()
+    calls = [circuit.begin() for _ in range(FAILURES + 2)]
+    for call in calls[:FAILURES]:
+        circuit.failed(call, "overloaded", 0.0, 0.5)
+    probe = circuit.begin()
+    circuit.failed(calls[-1], "overloaded", 60.0, 0.5)
+    circuit.abandoned(calls[-2])
+    assert circuit.probing
+    circuit.failed(probe, "overloaded", 60.0, 0.5)
+    assert not circuit.probing
+    assert circuit.opened == 2
+
+
+def test_the_wait_that_is_told_counts_the_tokens_of_those_before() -> None:
+    limit = Limit(requests_per_minute=6_000, tokens_per_minute=60_000)
+    alone = expected(Bucket(), limit, NOW, [])
+    behind = expected(Bucket(), limit, NOW, [10_000, 20_000])
+    assert alone == 0
+    assert 30 - burst_seconds(60_000) - 0.1 <= behind <= 30

@@ -1,26 +1,13 @@
 """A provider that goes silent, or never ends, is given up after the time that it may take."""
 
 import asyncio
-from typing import Any
 
 import pytest
 
-from services.executor.apart import Apart
-from services.executor.journal import Journal
 from services.executor.models.provider import Caller, Finish, ModelRequest, Piece
-from services.executor.nodes.context import CallTimes
-from services.executor.parts import Parts
-from services.executor.run import ExecutionRun
-from services.executor.server_clock import ServerClock
-from shared.events import TextRef
 from shared.execution import ExecutionState, Status
-from shared.ids import new_id
+from tests.support.alone import LONG, ran
 from tests.support.definitions import one
-from tests.support.make import folded, requested, started
-from tests.support.memory_log import MemoryLog
-
-ME = "here"
-LONG = 60.0
 
 
 class Paced:
@@ -43,41 +30,9 @@ class Paced:
     async def aclose(self) -> None: ...
 
 
-class Nobody:
-    async def publish(self, *_: Any, **__: Any) -> None: ...
-
-
 async def end_of(provider: Paced, **seconds: float) -> ExecutionState:
     """Of an execution that may not retry."""
-    log, key = MemoryLog(), new_id()
-    await log.append(key, requested(one("x")), 0)
-    times = CallTimes(**{"first": LONG, "between": LONG, "whole": LONG, "merge": 0.001, **seconds})
-    parts: dict[str, Any] = {
-        "nc": Nobody(),
-        "artifacts": Inline(),
-        "provider": provider,
-        "times": times,
-        "clock": ServerClock(),
-        "apart": Apart(),
-        "retry_budget": 0,
-    }
-    journal = Journal(log, folded(await log.load(key)), 1, ME)
-    await journal.claim(started(instance=ME))
-    await asyncio.wait_for(ExecutionRun(Parts(**parts), journal).drive(), 10)
-    return folded(await log.load(key))
-
-
-class Inline:
-    """Small texts only."""
-
-    async def get_body(self, body: Any) -> Any:
-        return body
-
-    async def put_text(self, _: str, text: str) -> Any:
-        return TextRef(text=text, characters=len(text))
-
-    async def put_partial(self, key: str, text: str, inline: int) -> Any:
-        return await self.put_text(key, text)
+    return (await ran(provider, one("x"), seconds))[0]
 
 
 @pytest.mark.parametrize(

@@ -107,6 +107,20 @@ def test_usage_is_the_sum_of_completed_nodes_lost_tries_and_lost_attempts() -> N
     assert state.tokens.certainty is Certainty.ESTIMATED
 
 
+def test_a_node_keeps_what_its_earlier_calls_used_also_over_a_takeover() -> None:
+    events = [
+        requested(),
+        started(),
+        node_started("a"),
+        node_started("a", 2, lost=(usage(output=3),)),
+        started(2, "other"),
+        node_started("a", 3, attempt=2),
+        node_completed("a", node_attempt=3, attempt=2, usage=(usage(output=5),)),
+    ]
+    node = folded(history(*events)).nodes["a"]
+    assert sum(part.tokens.output for part in (*node.usage, *node.spent)) == 8
+
+
 def test_an_end_carries_all_usage_and_is_the_last_word_on_it() -> None:
     events = history(requested(), started(), node_started("a"), node_completed("a"), node_started("b"))
     call = ending.OpenCall(node="b", node_attempt=1, text=None, usage=(usage(output=4),))

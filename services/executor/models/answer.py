@@ -47,7 +47,7 @@ def judge(request: ModelRequest, answer: Answer, *, may_go_on: bool = False) -> 
     if not written:
         raise _empty(answer, brand_of(request.model).label)
     if request.output_schema is not None and not (truncated and may_go_on):
-        _check_schema(answer.text, request.output_schema, truncated)
+        check_schema(answer.text, request.output_schema, truncated)
     return Accepted(text=answer.text, truncated=truncated)
 
 
@@ -79,7 +79,8 @@ def _empty(answer: Answer, who: str) -> ModelError:
     )
 
 
-def _check_schema(text: str, schema: dict[str, object], truncated: bool) -> None:
+def check_schema(text: str, schema: dict[str, object], truncated: bool) -> None:
+    """Raises: ModelError, when the text does not follow it; `token_limit` for one that was cut."""
     try:
         jsonschema.validate(json.loads(text), schema)
     except (ValueError, RecursionError, jsonschema.ValidationError) as error:

@@ -17,7 +17,11 @@ DOWN = frozenset({"overloaded", "provider_unreachable"})
 
 @dataclass(slots=True)
 class Circuit:
-    """Times in seconds of any one clock. `reason` is the code of the last failure."""
+    """Times in seconds of any one clock. `reason` is the code of the last failure that counted.
+
+    Every call carries the number that `begin` gave it. What calls say of a time that is over does not count: when a
+    model goes down, all that were open then fail, and that is one outage, not many.
+    """
 
     failures: int = 0
     opened: int = 0
@@ -25,10 +29,12 @@ class Circuit:
     until: float = 0.0
     probing: bool = False
     reason: str = ""
+    period: int = 0
+    """Ends when the model is found down or up, and when a probe begins."""
 
     @property
     def open(self) -> bool:
-        return self.failures >= FAILURES
+        return self.opened > 0
 
     def wait(self, now: float) -> float:
         """Seconds until it is worth asking again; 0 when a call may go, and `begin` has to follow."""
@@ -38,27 +44,35 @@ class Circuit:
             return max(self.until - now, PROBE_SECONDS)
         return max(0.0, self.until - now)
 
-    def begin(self) -> bool:
-        """A call goes. True when it is the probe."""
-        self.probing = self.open
-        return self.open
+    def begin(self) -> int:
+        """A call goes, while the model is down as the probe. Gives the call's number."""
+        if self.open:
+            self.probing = True
+            self.period += 1
+        return self.period
 
     def lived(self) -> None:
-        """The model answered something."""
+        """The model answers, whenever the call began."""
+        if self.open:
+            self.period += 1
         self.failures = self.opened = 0
         self.probing = False
 
-    def failed(self, code: str, now: float, chance: float) -> None:
-        """It did not. `chance`, uniform in [0, 1), spreads the probes of many executors."""
+    def failed(self, call: int, code: str, now: float, chance: float) -> None:
+        """It did not answer this call. `chance`, uniform in [0, 1), spreads the probes of many executors."""
+        if call != self.period:
+            return
         self.failures += 1
         self.reason = code
+        if self.failures < FAILURES:
+            return
+        pause = min(LONGEST_SECONDS, FIRST_SECONDS * 2.0 ** min(self.opened, 10))
+        self.until = now + pause * (0.5 + chance / 2)
+        self.opened += 1
         self.probing = False
-        if self.open:
-            pause = min(LONGEST_SECONDS, FIRST_SECONDS * 2.0 ** min(self.opened, 10))
-            self.until = now + pause * (0.5 + chance / 2)
-            self.opened += 1
+        self.period += 1
 
-    def abandoned(self, probe: bool) -> None:
+    def abandoned(self, call: int) -> None:
         """A call ended before it could tell; if it was the probe, another may go."""
-        if probe:
+        if call == self.period:
             self.probing = False

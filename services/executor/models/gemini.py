@@ -49,7 +49,13 @@ class Gemini:
                 caller.receive(_piece(chunk))
         except errors.APIError as error:
             raise api_error(error, request.model) from error
-        except (httpx2.HTTPError, httpx2.StreamError, errors.UnknownApiResponseError, ValueError) as error:
+        except (
+            httpx2.HTTPError,
+            httpx2.StreamError,
+            errors.UnknownApiResponseError,
+            TypeError,
+            ValueError,
+        ) as error:
             raise ModelError(
                 "provider_unreachable",
                 f"The connection to Gemini broke ({type(error).__name__}). Try again later.",
@@ -153,6 +159,13 @@ def tokens_of(usage: types.GenerateContentResponseUsageMetadata | None) -> Token
 
 def api_error(error: errors.APIError, model: str) -> ModelError:
     """The provider's error as a code and a text that says what to do."""
+    made = _by_code(error, model)
+    if getattr(error.response, "status_code", 200) == 200:  # inside of a stream that had begun well
+        made.has_cost()
+    return made
+
+
+def _by_code(error: errors.APIError, model: str) -> ModelError:
     body = error.details if isinstance(error.details, dict) else {}
     info = body.get("error", body)
     given = info.get("details") if isinstance(info, dict) else None
@@ -171,10 +184,11 @@ def api_error(error: errors.APIError, model: str) -> ModelError:
             )
         case 429:
             text = "Gemini's quota is used up for now. Try again later, or ask an administrator to raise it."
-            return ModelError("quota", text, retryable=True, delay=_delay(details, error))
+            return ModelError("quota", text, retryable=True, delay=_delay(details, error), free=True)
         case 500 | 502 | 503:
             text = f"Gemini is overloaded or in trouble at the moment ({code}). Try again later."
-            return ModelError("overloaded", text, retryable=True, delay=_delay(details, error))
+            free = code != 500  # which a prompt may cause, each time
+            return ModelError("overloaded", text, retryable=True, delay=_delay(details, error), free=free)
         case 408 | 504:
             text = f"Gemini did not answer in time ({code}). Try again later."
             return ModelError("provider_unreachable", text, retryable=True, used=True)

@@ -26,6 +26,11 @@ REFUSAL = "refusal"
 FILTERED = frozenset({"content_filter", "content_policy_violation", "ResponsibleAIPolicyViolation"})
 SPENT = "insufficient_quota"
 """No money is left: waiting does not help."""
+TOO_LONG = "context_length_exceeded"
+UNKNOWN_MODEL = "model_not_found"
+PERMANENT = FILTERED | {TOO_LONG, UNKNOWN_MODEL, "invalid_prompt"}
+"""Codes of errors that the same request will meet again, beside those of the type INVALID."""
+INVALID = "invalid_request_error"
 
 
 class OpenAICompatible:
@@ -58,7 +63,7 @@ class OpenAICompatible:
         except openai.APIConnectionError as error:
             raise _broken(error.__cause__ or error) from error
         except openai.APIError as error:
-            raise _stream_error(error) from error
+            raise stream_error(error, request.model) from error
         except (httpx2.HTTPError, httpx2.StreamError, ValueError, TypeError) as error:
             raise _broken(error) from error
 
@@ -163,7 +168,28 @@ def tokens_of(usage: CompletionUsage | None) -> Tokens | None:
 
 def status_error(error: openai.APIStatusError, model: str) -> ModelError:
     """The endpoint's error as a code and a text that says what to do."""
-    status = error.status_code
+    return _by_status(error.status_code, error, model, _delay(error))
+
+
+def stream_error(error: openai.APIError, model: str) -> ModelError:
+    """An error that came inside of a stream that had begun well: by its code, a number or a word, as by a status."""
+    made = _by_status(_status_of(error), error, model, None)
+    made.has_cost()
+    return made
+
+
+def _status_of(error: openai.APIError) -> int:
+    code = error.code
+    if code is not None and code.isdecimal():
+        return int(code)
+    if code in ("rate_limit_exceeded", SPENT):
+        return 429
+    if code in PERMANENT or error.type == INVALID:
+        return 400
+    return 500
+
+
+def _by_status(status: int, error: openai.APIError, model: str, delay: float | None) -> ModelError:
     match status:
         case 401 | 403:
             text = f"The OpenAI-compatible endpoint refuses the API key ({status}). Ask an administrator to set a valid one."
@@ -174,10 +200,11 @@ def status_error(error: openai.APIStatusError, model: str) -> ModelError:
                 f"The OpenAI-compatible endpoint has no model {model}. Choose another model.",
             )
         case 429:
-            return _quota(error.code, _delay(error))
+            return _quota(error.code, delay)
         case 500 | 502 | 503 | 529:
             text = f"The OpenAI-compatible endpoint is overloaded or in trouble ({status}). Try again later."
-            return ModelError("overloaded", text, retryable=True, delay=_delay(error))
+            free = status != 500  # which a prompt may cause, each time
+            return ModelError("overloaded", text, retryable=True, delay=delay, free=free)
         case 408 | 504:
             text = f"The OpenAI-compatible endpoint did not answer in time ({status}). Try again later."
             return ModelError("provider_unreachable", text, retryable=True, used=True)
@@ -189,9 +216,9 @@ def _refusal(code: str | None, message: str, model: str, status: int) -> ModelEr
     if code in FILTERED:
         text = f"The OpenAI-compatible endpoint refused the prompt ({code}). Change the input and try again."
         return ModelError("prompt_blocked", text)
-    if code == "context_length_exceeded":
+    if code == TOO_LONG:
         return ModelError("token_limit", f"The prompt is too long for {model}. Shorten the input.")
-    if code == "model_not_found":
+    if code == UNKNOWN_MODEL:
         text = f"The OpenAI-compatible endpoint has no model {model}. Choose another model."
         return ModelError("model_not_found", text)
     text = f"The OpenAI-compatible endpoint refused the request ({status}): {message[:500]}"
@@ -203,15 +230,7 @@ def _quota(code: str | None, delay: float | None) -> ModelError:
         text = "The account at the OpenAI-compatible endpoint has no credit left. Ask an administrator to add some."
         return ModelError("quota", text)
     text = "The quota at the OpenAI-compatible endpoint is used up for now. Try again later."
-    return ModelError("quota", text, retryable=True, delay=delay)
-
-
-def _stream_error(error: openai.APIError) -> ModelError:
-    """An error that came inside of a stream that had begun well."""
-    if error.code in ("429", "rate_limit_exceeded", SPENT):
-        return _quota(error.code, None)
-    text = "The OpenAI-compatible endpoint broke its answer off with an error. Try again later."
-    return ModelError("overloaded", text, retryable=True, used=True)
+    return ModelError("quota", text, retryable=True, delay=delay, free=True)
 
 
 def _broken(error: BaseException) -> ModelError:

@@ -59,7 +59,8 @@ class ModelError(LekhikaError):
     """A call that gave no usable answer: a stable code and a text that tells the person what to do.
 
     `retryable` says that the same call may succeed later, `delay` after how many seconds the provider said so.
-    `used` says that the provider may have begun to work although nothing came back.
+    `used` says that the provider may have begun to work although nothing came back; `free` that it refused the call
+    before any work, so that repeating it costs nothing.
     """
 
     def __init__(
@@ -70,6 +71,7 @@ class ModelError(LekhikaError):
         retryable: bool = False,
         delay: float | None = None,
         used: bool = False,
+        free: bool = False,
     ) -> None:
         super().__init__(message)
         self.code = code
@@ -77,6 +79,11 @@ class ModelError(LekhikaError):
         self.retryable = retryable
         self.delay = delay
         self.used = used
+        self.free = free and not used
+
+    def has_cost(self) -> None:
+        """It came after the answer had begun."""
+        self.used, self.free = True, False
 
 
 class Caller(Protocol):

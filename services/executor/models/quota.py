@@ -67,10 +67,15 @@ def settle(bucket: Bucket, limit: Limit, tokens: int) -> Bucket:
     return Bucket(requests=bucket.requests, tokens=max(0.0, moved))
 
 
-def expected(bucket: Bucket, limit: Limit, now: float, ahead: int) -> float:
-    """About how many seconds it takes until a call may begin that has so many others before it, without a moment."""
-    between = MINUTE / limit.requests_per_minute if limit.requests_per_minute else 0.0
-    return max(0.0, _earliest(bucket, limit) - now) + ahead * between
+def expected(bucket: Bucket, limit: Limit, now: float, ahead: Sequence[int]) -> float:
+    """About how many seconds it takes until a call may begin that has others of so many tokens before it, without a
+    moment.
+    """
+    moved = Bucket(
+        requests=_taken(bucket.requests, limit.requests_per_minute, now, len(ahead)),
+        tokens=_taken(bucket.tokens, limit.tokens_per_minute, now, sum(ahead)),
+    )
+    return max(0.0, _earliest(moved, limit) - now)
 
 
 def _earliest(bucket: Bucket, limit: Limit) -> float:

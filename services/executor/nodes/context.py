@@ -34,6 +34,12 @@ class Run(Protocol):
     retries: Retries
     fallback_model: str | None
     """Asked when a node's own model stays away."""
+    troubles: dict[str, str]
+    """Why nodes wait, in words, by node: the reason of an end that comes meanwhile."""
+
+    def seconds_left(self) -> float:
+        """Of the execution's time."""
+        ...
 
     def interrupted(self) -> bool:
         """Whether no new call may begin."""

@@ -7,6 +7,7 @@ and every call has its own: one `node_started`, one call, one usage.
 import asyncio
 import random
 import time
+from collections.abc import Callable
 from dataclasses import replace
 
 from services.executor.call import Call
@@ -16,6 +17,7 @@ from services.executor.models.names import brand_of
 from services.executor.models.provider import ModelError, ModelRequest
 from services.executor.nodes.context import NodeFailed, Run
 from services.executor.nodes.keep import keep_text
+from services.executor.retry import Room
 from services.executor.steps import CallModel
 from services.executor.tries import Tries
 from shared import conventions as metrics
@@ -26,6 +28,8 @@ from shared.fault_points import Point, reach
 from shared.usage import Certainty, ModelUsage, Tier
 
 CLOSE_SECONDS = 2.0
+LATE_TURNS = 3
+"""So many turns in a row may be over before their calls can begin; where the log is that slow the next call goes."""
 DELTA_CHARACTERS = 50_000
 """More text than this is published in several pieces."""
 
@@ -36,7 +40,9 @@ async def run_generate(run: Run, step: CallModel) -> None:
     while not run.interrupted():
         ticket = await node.admitted()
         try:
-            outcome = await node.call()
+            if not await node.announced(ticket):
+                continue
+            outcome = await node.call(ticket)
         finally:
             node.settle(ticket)
         if not await node.goes_on(outcome):
@@ -52,6 +58,8 @@ class _Node:
         self._step = step
         self._attempt = step.node_attempt
         self._call: Call | None = None
+        self._late = 0
+        """How often in a row a call was announced too late to begin."""
         self._tries = Tries(
             asked=_request(step),
             fallback=run.fallback_model,
@@ -60,9 +68,11 @@ class _Node:
 
     async def admitted(self) -> Ticket:
         """Waits until the next call may begin; a model that is down is not waited for when there is another."""
-        if self._run.gate.down(self._tries.request.model):
-            self._tries.fall_back()
-        return await self._run.gate.enter(self._tries.request, self._tell)
+        gate = self._run.gate
+        while True:
+            self._tries.choose(gate.down)
+            if (ticket := await gate.enter(self._tries.request, self._tell)) is not None:
+                return ticket
 
     def settle(self, ticket: Ticket) -> None:
         call = self._call
@@ -70,31 +80,45 @@ class _Node:
             ticket,
             error=call.error if call is not None else None,
             answered=call is not None and call.begun,
+            whole=call is not None and call.answer.finish is not None,
             used=_used(call) if call is not None else 0,
         )
 
-    async def call(self) -> Accepted | ModelError | None:
-        """Makes one call. None when it was ended, or kept from beginning, from outside."""
+    async def announced(self, ticket: Ticket) -> bool:
+        """Appends that a call begins. False when it may not: from outside, or because its turn was over by then.
+
+        Many that waited for the log to come back would otherwise begin together.
+        """
         run, before = self._run, self._call
-        lost, request = before.usage if before is not None else (), self._tries.request
-        attempt = self._attempt
+        lost = before.usage if before is not None else ()
         self._call = None
         await run.journal.append_to_act(
-            lambda state: _started(state, self._step, attempt, request.model, lost)
+            lambda state: _started(state, self._step, self._attempt, ticket.request.model, lost)
         )
-        reach(Point.EXECUTOR_NODE_STARTED)
-        if run.interrupted():
-            return None
         self._attempt += 1
+        reach(Point.EXECUTOR_NODE_STARTED)
+        late = ticket.late and self._late < LATE_TURNS
+        self._late = self._late + 1 if late else 0
+        return not (late or run.interrupted())
+
+    async def call(self, ticket: Ticket) -> Accepted | ModelError | None:
+        """Makes the call that was announced. None when it was ended from outside."""
+        run, request = self._run, ticket.request
         tier = run.journal.state.tiers.get(request.model, Tier.PAYG)
-        call = self._call = Call(run.provider, request, tier, self._step.node, attempt, self._tries.said)
+        call = self._call = Call(
+            run.provider, request, tier, self._step.node, self._attempt - 1, self._tries.said
+        )
         run.opened(call)
         call.begin()
         try:
-            await _follow(run, call)
+            await _follow(run, call, lambda: self._answers(ticket))
             return self._judged(call)
         except ModelError as error:
             return error
+
+    def _answers(self, ticket: Ticket) -> None:
+        self._run.gate.answers(ticket)
+        self._run.troubles.pop(self._step.node, None)
 
     def _judged(self, call: Call) -> Accepted | None:
         """By the node's own request, whatever this call asked. Raises: ModelError."""
@@ -106,7 +130,7 @@ class _Node:
         try:
             if call.error is not None:
                 raise call.error
-            accepted = judge(whole, call.answer, may_go_on=self._tries.may_go_on)
+            accepted = judge(whole, call.answer, may_go_on=self._tries.may_go_on(call.text))
         except ModelError as error:
             if error.used:
                 call.error = error  # its last report of usage is not its final one
@@ -138,15 +162,17 @@ class _Node:
                 error,
                 call.text,
                 random.random(),  # noqa: S311 - jitter
-                budget=run.retries.left,
+                Room(budget=run.retries.left, seconds=run.seconds_left()),
+                run.gate.down,
             )
         except ModelError:
-            if not tries.said:
+            kept = tries.kept()
+            if kept is None:
                 raise NodeFailed(call.node, error.code, error.message) from error
-            # What was there before it was to be continued is a usable answer.
-            await _complete(run, self._step, call, Accepted(text=tries.said, truncated=True))
+            await _complete(run, self._step, call, kept)
             return False
-        run.retries.spend(error.code)
+        run.retries.spend(error)
+        run.troubles[call.node] = f"{error.code}: {error.message}"
         if delay > 0:
             await self._tell(error.code, delay)
             await asyncio.sleep(delay)
@@ -155,6 +181,7 @@ class _Node:
     async def _tell(self, reason: str, seconds: float) -> None:
         """Shows a wait where the node's text is."""
         call = self._call
+        self._run.troubles.setdefault(self._step.node, reason)
         delta = Delta(
             attempt=self._run.journal.state.attempt,
             node=self._step.node,
@@ -193,8 +220,11 @@ def _started(
     )
 
 
-async def _follow(run: Run, call: Call) -> None:
-    """Publishes what arrives until the end, also when that comes from outside or by a provider that goes silent."""
+async def _follow(run: Run, call: Call, answers: Callable[[], None]) -> None:
+    """Publishes what arrives until the end, also when that comes from outside or by a provider that goes silent.
+
+    `answers` is called when the first piece is there.
+    """
     began = time.monotonic()
     sent = await _publish(run, call, 0)
     waits = True
@@ -205,6 +235,7 @@ async def _follow(run: Run, call: Call) -> None:
             await _give_up(call)
         if call.begun and waits:
             waits = False
+            answers()
             metrics.MODEL_FIRST_CHUNK.labels(metrics.model_label(call.request.model)).observe(
                 time.monotonic() - began
             )
