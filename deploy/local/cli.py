@@ -14,6 +14,7 @@ from deploy.local import (
     commands_engines,
     commands_fleet,
     commands_models,
+    commands_people,
     commands_runs,
     commands_stack,
     failures,
@@ -42,6 +43,7 @@ def build() -> typer.Typer:
         no_args_is_help=True, help="For superadmins; the local stack's admin key is used there."
     )
     admin.add_typer(commands_models.app, name="models")
+    commands_people.register(admin)
     app.add_typer(admin, name="admin")
     return app
 
