@@ -14,6 +14,7 @@ from deploy.local import (
     commands_engines,
     commands_fleet,
     commands_models,
+    commands_people,
     commands_runs,
     commands_stack,
     failures,
@@ -43,6 +44,7 @@ def build() -> typer.Typer:
     )
     admin.add_typer(commands_models.app, name="models")
     admin.command()(commands_engine_versions.unshare)
+    commands_people.register(admin)
     app.add_typer(admin, name="admin")
     return app
 

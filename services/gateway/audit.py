@@ -1,4 +1,4 @@
-"""Who did what, kept for ever."""
+"""Who did what to whom, when and why. Rows are only ever added: see docs/audit.md."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -9,7 +9,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from shared.ids import new_id
 
-_ADD = text("""
+_RECORD = text("""
 INSERT INTO audit (id, actor, action, target, reason, details) VALUES (:id, :actor, :action, :target, :reason, :details)
 """).bindparams(bindparam("details", type_=JSONB))
 
@@ -23,6 +23,9 @@ async def record(
     details: Mapping[str, Any],
     reason: str | None = None,
 ) -> None:
-    """In the transaction of the deed itself."""
+    """Writes an act in the transaction of the act itself, so that there is neither without the other.
+
+    `actor` is a user's id, `action` such as `models.put`, `target` the id of what it was done to.
+    """
     line = {"id": new_id(), "actor": actor, "action": action, "target": target}
-    await connection.execute(_ADD, {**line, "reason": reason, "details": dict(details)})
+    await connection.execute(_RECORD, {**line, "reason": reason, "details": dict(details)})

@@ -25,11 +25,16 @@ ANN, BOB = new_id(), new_id()
 GRANTS = {
     "alembic_version": {},
     "users": {
-        "lekhika_user": "SELECT[*-anonymised_at]",
-        "lekhika_auth": "SELECT[*-created_at]",
+        "lekhika_user": "SELECT[*-anonymised_at,disabled_at]",
+        "lekhika_auth": "INSERT[id,email,display_name] SELECT[*-created_at]",
         "lekhika_analytics": "SELECT[id]",
         "lekhika_admin": "INSERT SELECT UPDATE",
     },
+    "user_passwords": {
+        "lekhika_auth": "INSERT SELECT UPDATE[digest,changed_at]",
+        "lekhika_admin": "DELETE INSERT SELECT[*-digest] UPDATE[digest,changed_at]",
+    },
+    "user_identities": {"lekhika_auth": "INSERT SELECT", "lekhika_admin": "DELETE SELECT"},
     "api_keys": {
         "lekhika_user": "INSERT SELECT[*-digest] UPDATE[name,expires_at,revoked_at]",
         "lekhika_auth": "SELECT UPDATE[last_used_at]",
@@ -292,6 +297,8 @@ async def test_a_user_sees_his_engines_and_the_shared_ones(gateway: AsyncEngine)
         "SELECT price_per_million FROM model_prices",
         "SELECT digest FROM api_keys",
         "SELECT 1 FROM sessions",
+        "SELECT digest FROM user_passwords",
+        "SELECT 1 FROM user_identities",
         "SELECT 1 FROM audit",
         "SELECT 1 FROM usage_rejects",
         "UPDATE executions SET status = 'completed'",
