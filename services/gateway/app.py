@@ -18,7 +18,17 @@ from starlette.staticfiles import StaticFiles
 from starlette.types import Receive, Scope, Send
 from uvicorn._types import ASGIApplication
 
-from services.gateway import engine_lifecycle, engines, executions, me, models, problems, usage, workers
+from services.gateway import (
+    engine_lifecycle,
+    engines,
+    executions,
+    me,
+    models,
+    openapi,
+    problems,
+    usage,
+    workers,
+)
 from services.gateway.auth import CHANGED_KEYS, Authenticator
 from services.gateway.body_limit import BodyLimit
 from services.gateway.catalogue import Catalogue
@@ -84,6 +94,7 @@ def create_app(parts: Parts) -> FastAPI:
         docs_url=None,
         redoc_url=None,
         separate_input_output_schemas=False,
+        responses=openapi.refusals(),
         telemetry={
             "tracing": False,
             "metrics": False,
@@ -92,6 +103,7 @@ def create_app(parts: Parts) -> FastAPI:
     )
     app.state.parts = parts
     problems.install(app)
+    openapi.install(app)
     for module in (executions, engines, engine_lifecycle, models, usage, me, workers):
         app.include_router(module.router)
     app.include_router(models.admin)

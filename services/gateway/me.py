@@ -6,12 +6,13 @@ import orjson
 from fastapi import APIRouter, Depends, Response
 
 from services.gateway.auth import User
+from services.gateway.execution_answers import MeAnswer
 from services.gateway.parts import Parts, get_parts
 
 router = APIRouter(tags=["account"])
 
 
-@router.get("/v1/me", summary="Who I am")
+@router.get("/v1/me", response_model=MeAnswer, summary="Who I am")
 async def me(principal: User, parts: Annotated[Parts, Depends(get_parts)]) -> Response:
     body = {
         "user_id": principal.user_id,

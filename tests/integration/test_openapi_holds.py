@@ -1,0 +1,11 @@
+"""The gateway answers as its OpenAPI document says, whatever it is sent. The long run is `make fuzz`."""
+
+from pathlib import Path
+
+from tests.support.fuzzing import fuzz, fuzzed_gateway
+
+
+async def test_no_answer_is_a_5xx_or_outside_of_the_document(tmp_path: Path) -> None:
+    async with fuzzed_gateway(tmp_path) as (gateway, key):
+        code, report = await fuzz(gateway, key, tmp_path, "--max-examples", "1", "--seed", "1", "--no-shrink")
+    assert code == 0, report
