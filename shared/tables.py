@@ -286,3 +286,13 @@ audit = Table(
     _json("details", default=True),
 )
 """Give the id: writers may not read, so nothing can be returned to them."""
+
+erasures = Table(
+    "erasures",
+    metadata,
+    _user_id(key=True),
+    _text("requested_by"),
+    _text("reason"),
+    _time("requested_at", now=True),
+)
+"""Whose executions go whatever their age; the janitor reads it."""

@@ -11,7 +11,6 @@ from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from services.gateway.price_rules import PriceRow
 from shared.db import Role, transaction
-from shared.ids import new_id
 from shared.usage import Tier
 
 
@@ -63,9 +62,6 @@ _USED_BY = text("""
 SELECT count(*) FROM engines
 WHERE jsonb_path_exists(definition::jsonb, '$.**.model ? (@ == $name)', jsonb_build_object('name', CAST(:name AS text)))
 """)
-_AUDIT = text("""
-INSERT INTO audit (id, actor, action, target, reason, details) VALUES (:id, :actor, :action, :target, :reason, :details)
-""").bindparams(bindparam("details", type_=JSONB))
 
 
 async def models(db: AsyncEngine) -> Sequence[ModelRow]:
@@ -114,17 +110,3 @@ async def set_prices(
 async def used_by(connection: AsyncConnection, model: str) -> int:
     """How many published engines name the model."""
     return int((await connection.execute(_USED_BY, {"name": model})).scalar_one())
-
-
-async def audit(
-    connection: AsyncConnection,
-    *,
-    actor: str,
-    action: str,
-    target: str,
-    details: Mapping[str, Any],
-    reason: str | None = None,
-) -> None:
-    """Who did what, in the transaction of the deed itself."""
-    line = {"id": new_id(), "actor": actor, "action": action, "target": target}
-    await connection.execute(_AUDIT, {**line, "reason": reason, "details": dict(details)})

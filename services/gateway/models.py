@@ -9,7 +9,7 @@ from fastapi import APIRouter, Depends, Path, Query, Response
 from pydantic import AwareDatetime
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from services.gateway import model_problems, model_refresh, model_store
+from services.gateway import audit, model_problems, model_refresh, model_store
 from services.gateway.auth import Principal, Superadmin, User
 from services.gateway.model_bodies import (
     NAME_PATTERN,
@@ -166,6 +166,6 @@ async def _audit(
     details: Mapping[str, Any],
     reason: str | None = None,
 ) -> None:
-    await model_store.audit(
+    await audit.record(
         connection, actor=principal.user_id, action=action, target=target, details=details, reason=reason
     )

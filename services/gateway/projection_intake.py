@@ -10,7 +10,8 @@ from nats.aio.client import Client
 from nats.aio.msg import Msg
 from sqlalchemy.exc import DataError, IntegrityError, SQLAlchemyError
 
-from services.gateway.projection import Changes, Row, project
+from services.gateway.audit_projection import Act, stops_of_others
+from services.gateway.projection import Row, project
 from services.gateway.projection_feed import Item, delivered, log_end, stored_after
 from services.gateway.projection_store import RowStore, Superseded
 from shared import conventions as names
@@ -100,18 +101,21 @@ class Intake:
         events = [recorded for item in items if item.shown and (recorded := _read(item)) is not None]
         found = await self._rows.read({recorded.execution_id for recorded in events}) if events else {}
         changes = project(events, found)
+        acts = stops_of_others(events, found)
         reach(Point.PROJECTOR_READ)
-        await self._write(changes.rows, changes, upto)
+        await self._write(changes.rows, changes.pruned, acts, upto)
         reach(Point.PROJECTOR_COMMITTED)
         self.position = upto
         names.POSITION.labels(READER).set(upto)
         for fault in changes.faults:
             _log.error("an event in the log is not legal", fault=fault)
 
-    async def _write(self, rows: Sequence[Row], changes: Changes, upto: int) -> None:
+    async def _write(
+        self, rows: Sequence[Row], pruned: Sequence[str], acts: Sequence[Act], upto: int
+    ) -> None:
         """Rows that the database refuses are halved until the bad one stands alone, and set aside."""
         try:
-            await self._rows.write(rows, changes.pruned, position=self.position, upto=upto)
+            await self._rows.write(rows, pruned, acts, position=self.position, upto=upto)
         except (DataError, IntegrityError) as error:
             if not rows:
                 raise
@@ -120,8 +124,8 @@ class Intake:
             else:
                 middle = len(rows) // 2
                 for half in (rows[:middle], rows[middle:]):
-                    await self._write(half, Changes(), self.position)
-            await self._rows.write((), changes.pruned, position=self.position, upto=upto)
+                    await self._write(half, (), (), self.position)
+            await self._rows.write((), pruned, acts, position=self.position, upto=upto)
 
 
 def _read(item: Item) -> Recorded | None:

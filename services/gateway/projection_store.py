@@ -16,6 +16,7 @@ import orjson
 from sqlalchemy import TextClause, text
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
+from services.gateway.audit_projection import Act
 from services.gateway.projection import Row
 from shared.db import Role
 from shared.errors import Retryable
@@ -43,6 +44,7 @@ _TYPES = {
     "last_seq": "bigint",
 }
 _TEXTS = ("id", "user_id")
+_ACT = tuple(field.name for field in fields(Act))
 
 _READ: TextClause = text(f"""
 SELECT {", ".join(f"{name}::text" if name in _TEXTS else name for name in _COLUMNS)}
@@ -63,6 +65,13 @@ WITH moved AS (
     ORDER BY id
     ON CONFLICT (id) DO UPDATE SET updated_at = now(), {", ".join(f"{n} = excluded.{n}" for n in _COLUMNS if n != "id")}
     WHERE old.last_seq < excluded.last_seq
+), noted AS (
+    INSERT INTO audit (id, at, actor, action, target, reason, details)
+    SELECT * FROM unnest(CAST(:act_ids AS uuid[]), CAST(:act_ats AS timestamptz[]), CAST(:act_actors AS text[]),
+        CAST(:act_actions AS text[]), CAST(:act_targets AS text[]), CAST(:act_reasons AS text[]),
+        CAST(:act_detailss AS jsonb[]))
+    WHERE EXISTS (SELECT FROM moved)
+    ON CONFLICT DO NOTHING
 )
 SELECT count(*) FROM moved
 """)
@@ -106,12 +115,21 @@ class RowStore:
         found = await self._connection.execute(_READ, {"ids": list(ids)})
         return {row[0]: _row(row._mapping) for row in found}  # noqa: SLF001 - its public name
 
-    async def write(self, rows: Sequence[Row], pruned: Sequence[str], *, position: int, upto: int) -> None:
-        """Rows, deletions and the position in one statement, hence in one transaction.
+    async def write(
+        self,
+        rows: Sequence[Row],
+        pruned: Sequence[str],
+        acts: Sequence[Act] = (),
+        *,
+        position: int,
+        upto: int,
+    ) -> None:
+        """Rows, deletions, lines of the audit and the position in one statement, hence in one transaction.
 
         Raises: Superseded, and then nothing was written; DataError or IntegrityError, when a row can not be stored.
         """
         values = {f"{name}s": [_value(getattr(row, name)) for row in rows] for name in _COLUMNS}
+        values |= {f"act_{name}s": [_value(getattr(act, name)) for act in acts] for name in _ACT}
         given = {**values, "pruned": list(pruned), "name": NAME, "position": position, "upto": upto}
         if not (await self._connection.execute(_WRITE, given)).scalar_one():
             raise Superseded("the position of the read model was moved by somebody else")

@@ -44,7 +44,10 @@ GRANTS = {
         "lekhika_admin": "DELETE INSERT SELECT UPDATE",
     },
     "engine_versions": {"lekhika_user": "INSERT SELECT", "lekhika_admin": "INSERT SELECT"},
-    "engine_drafts": {"lekhika_user": "DELETE INSERT SELECT UPDATE"},
+    "engine_drafts": {
+        "lekhika_user": "DELETE INSERT SELECT UPDATE",
+        "lekhika_admin": "DELETE SELECT[owner_id,id]",
+    },
     "models": {
         "lekhika_user": "SELECT",
         "lekhika_analytics": "SELECT",
@@ -78,6 +81,7 @@ GRANTS = {
         "lekhika_projector": "INSERT",
         "lekhika_admin": "INSERT SELECT",
     },
+    "erasures": {"lekhika_admin": "INSERT SELECT", "lekhika_janitor": "SELECT"},
 }
 LIMITED_ROWS = {
     "users", "api_keys", "engines", "engine_versions", "engine_drafts", "executions", "usage_ledger",
@@ -375,6 +379,15 @@ async def test_an_admin_sees_all_and_adds_to_the_audit_without_changing_it(gatew
         with pytest.raises(ProgrammingError, match="permission denied"):
             async with transaction(gateway, role=Role.ADMIN) as connection:
                 await connection.execute(text(forbidden))
+
+
+@pytest.mark.parametrize("statement", ["UPDATE audit SET reason = ''", "DELETE FROM audit", "TRUNCATE audit"])
+def test_the_audit_is_only_added_to_whoever_asks(server: PostgresServer, statement: str) -> None:
+    with (
+        psycopg.connect(server.url) as owner,
+        pytest.raises(psycopg.errors.InsufficientPrivilege, match="never changed"),
+    ):
+        owner.execute(statement.encode())
 
 
 async def test_a_repeated_audit_line_of_the_projector_is_one_line(gateway: AsyncEngine) -> None:

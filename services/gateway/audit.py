@@ -1,0 +1,31 @@
+"""Who did what to whom, when and why. Rows are only ever added: `docs/audit.md`."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from sqlalchemy import bindparam, text
+from sqlalchemy.dialects.postgresql import JSONB
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from shared.ids import new_id
+
+_RECORD = text("""
+INSERT INTO audit (id, actor, action, target, reason, details) VALUES (:id, :actor, :action, :target, :reason, :details)
+""").bindparams(bindparam("details", type_=JSONB))
+
+
+async def record(
+    connection: AsyncConnection,
+    *,
+    actor: str,
+    action: str,
+    target: str,
+    details: Mapping[str, Any],
+    reason: str | None = None,
+) -> None:
+    """Writes an act in the transaction of the act itself, so that there is neither without the other.
+
+    `actor` is a user's id, `action` such as `models.put`, `target` the id of what it was done to.
+    """
+    line = {"id": new_id(), "actor": actor, "action": action, "target": target}
+    await connection.execute(_RECORD, {**line, "reason": reason, "details": dict(details)})
