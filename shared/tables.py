@@ -253,7 +253,7 @@ user_analytics = Table(
     *_token_columns(),
     _total_tokens(),
     Column("total_cost", Numeric(20, 10), nullable=False, server_default=_ZERO),
-    *map(_count, ("unpriced_tokens", "completed", "stopped", "failed", "duration_ms")),
+    *map(_count, ("unpriced_tokens", "completed", "stopped", "failed", "duration_ms", "started")),
 )
 """Sums of the ledger. Rows `execution` count endings and calls, rows `token_usage` tokens by model.
 

@@ -20,6 +20,7 @@ _SUMS = (
     "stopped",
     "failed",
     "duration_ms",
+    "started",
 )
 
 _CALLS = """sum(calls)::bigint AS calls,
@@ -40,7 +41,8 @@ SELECT user_id, 'execution' AS analytics_type, bucket, engine_id, engine_name,
     count(*) FILTER (WHERE outcome = 'stopped') AS stopped,
     count(*) FILTER (WHERE outcome = 'failed') AS failed,
     coalesce(sum(greatest(extract(epoch FROM ended_at - started_at) * 1000, 0)::bigint), 0)::bigint
-        AS duration_ms
+        AS duration_ms,
+    count(started_at) AS started
 FROM {lines}
 GROUP BY user_id, bucket, engine_id, engine_name
 UNION ALL
@@ -48,7 +50,7 @@ SELECT user_id, 'token_usage', bucket, engine_id, engine_name, model, model_type
     {_CALLS},
     sum(input_tokens)::bigint, sum(cached_tokens)::bigint, sum(output_tokens)::bigint,
     sum(thoughts_tokens)::bigint, sum(tool_tokens)::bigint, coalesce(sum(cost), 0),
-    coalesce(sum(total_tokens) FILTER (WHERE cost IS NULL), 0)::bigint, 0, 0, 0, 0
+    coalesce(sum(total_tokens) FILTER (WHERE cost IS NULL), 0)::bigint, 0, 0, 0, 0, 0
 FROM {lines}
 WHERE line > 0 AND total_tokens > 0
 GROUP BY user_id, bucket, engine_id, engine_name, model, model_type

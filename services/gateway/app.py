@@ -27,6 +27,9 @@ from services.gateway import (
     openapi,
     problems,
     usage,
+    usage_admin,
+    usage_admin_executions,
+    usage_insights,
     workers,
 )
 from services.gateway.auth import CHANGED_KEYS, Authenticator
@@ -104,9 +107,10 @@ def create_app(parts: Parts) -> FastAPI:
     app.state.parts = parts
     problems.install(app)
     openapi.install(app)
-    for module in (executions, engines, engine_lifecycle, models, usage, me, workers):
+    for module in (executions, engines, engine_lifecycle, models, usage, usage_insights, me, workers):
         app.include_router(module.router)
-    app.include_router(models.admin)
+    for router in (models.admin, usage_admin.router, usage_admin_executions.router):
+        app.include_router(router)
     health = _Raw(health_app(service=SERVICE, instance=parts.instance, ready=lambda: ready(parts)))
     app.router.routes.extend(Route(path, health, methods=["GET"], include_in_schema=False) for path in HEALTH)
     app.add_api_route("/", _page, include_in_schema=False)
