@@ -8,6 +8,7 @@ import sys
 import typer
 
 from deploy.local import (
+    commands_audit,
     commands_download,
     commands_engine_files,
     commands_engine_versions,
@@ -42,6 +43,7 @@ def build() -> typer.Typer:
         no_args_is_help=True, help="For superadmins; the local stack's admin key is used there."
     )
     admin.add_typer(commands_models.app, name="models")
+    commands_audit.register(admin)
     app.add_typer(admin, name="admin")
     return app
 

@@ -2,7 +2,7 @@
 
 import contextlib
 import logging
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
 from pathlib import Path
 from typing import Any, cast
 
@@ -19,6 +19,9 @@ from starlette.types import Receive, Scope, Send
 from uvicorn._types import ASGIApplication
 
 from services.gateway import (
+    audit_log,
+    data_export,
+    data_subjects,
     engine_lifecycle,
     engines,
     executions,
@@ -37,6 +40,7 @@ from services.gateway.body_limit import BodyLimit
 from services.gateway.catalogue import Catalogue
 from services.gateway.connection import DroppableConnection
 from services.gateway.conversions import Conversions
+from services.gateway.eraser import Eraser
 from services.gateway.idempotency import IdempotencyKeys
 from services.gateway.lanes import Lanes
 from services.gateway.log_room import LogRoom
@@ -109,7 +113,8 @@ def create_app(parts: Parts) -> FastAPI:
     openapi.install(app)
     for module in (executions, engines, engine_lifecycle, models, usage, usage_insights, me, workers):
         app.include_router(module.router)
-    for router in (models.admin, usage_admin.router, usage_admin_executions.router):
+    admins = (models.admin, usage_admin.router, usage_admin_executions.router, audit_log.router)
+    for router in (*admins, data_export.router, data_subjects.router):
         app.include_router(router)
     health = _Raw(health_app(service=SERVICE, instance=parts.instance, ready=lambda: ready(parts)))
     app.router.routes.extend(Route(path, health, methods=["GET"], include_in_schema=False) for path in HEALTH)
@@ -180,6 +185,7 @@ async def compose(settings: GatewaySettings, stop: Stop) -> AsyncIterator[Parts]
         texts=Texts(artifacts),
         conversions=Conversions(),
         fleet=workers.Fleet(),
+        eraser=Eraser(),
         drain=stop,
     )
     try:
@@ -193,7 +199,8 @@ async def compose(settings: GatewaySettings, stop: Stop) -> AsyncIterator[Parts]
             parts.catalogue,
             parts.lanes.running(stop.fail),
             parts.room.running(),
-            _projecting(parts, stop),
+            _running(Projector(parts).run(stop), "projector", stop),
+            _running(parts.eraser.run(parts), "eraser", stop),
         ):
             yield parts
     finally:
@@ -212,9 +219,10 @@ async def _heard(nc: Client, subject: str, hear: Callable[[Msg], Awaitable[None]
 
 
 @contextlib.asynccontextmanager
-async def _projecting(parts: Parts, stop: Stop) -> AsyncIterator[None]:
-    task = spawn(Projector(parts).run(stop), name="projector")
-    task.add_done_callback(lambda ended: None if ended.cancelled() else stop.fail("the projector ended"))
+async def _running(work: Coroutine[Any, Any, None], name: str, stop: Stop) -> AsyncIterator[None]:
+    """Within the block; the process fails when it ends by itself."""
+    task = spawn(work, name=name)
+    task.add_done_callback(lambda ended: None if ended.cancelled() else stop.fail(f"the {name} ended"))
     try:
         yield
     finally:

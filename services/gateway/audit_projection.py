@@ -64,7 +64,7 @@ def _act(before: Row, after: Row, recorded: ev.Recorded) -> Act | None:
         actor=by,
         action="executions.force_stop" if force else "executions.stop",
         target=recorded.execution_id,
-        reason=reason,
+        reason=reason.replace("\0", "") if reason else None,
         details={"user_id": before.user_id, "engine_id": before.engine_id, "status": before.status.value},
     )
 

@@ -54,7 +54,11 @@ class LimitsBody(BaseModel):
 
 
 class StartBody(BaseModel):
-    model_config = ConfigDict(extra="forbid", strict=True)
+    model_config = ConfigDict(
+        extra="forbid",
+        strict=True,
+        json_schema_extra={"examples": [{"engine": "article", "input": {"topic": "Bees in winter"}}]},
+    )
 
     engine: str = Field(min_length=1, max_length=200)
     input: dict[str, Any] = {}

@@ -1,18 +1,17 @@
 """Reading executions: one from the log, lists from the read model."""
 
-import base64
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import timedelta
 from typing import Any
 
-import orjson
 from sqlalchemy import Row, Select, literal, select, tuple_
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from services.gateway.auth import Principal
+from services.gateway.cursors import cursor_of, place_of
 from services.gateway.parts import Parts
-from services.gateway.problems import FieldError, Problem, invalid
+from services.gateway.problems import Problem
 from services.gateway.resource import execution_json, pruned_json, queue_json, rfc3339, url_of
 from shared.db import Role, transaction
 from shared.events import ExecutionPruned, Recorded
@@ -122,30 +121,13 @@ async def page_of(
     if page.engine is not None:
         query = query.where(executions.c.engine_id == page.engine)
     if page.cursor is not None:
-        created, last_id = _after(page.cursor)
+        created, last_id = place_of(page.cursor)
         query = query.where(order < tuple_(literal(created, _CREATED.type), literal(last_id, _ID.type)))
     query = query.order_by(_CREATED.desc(), _ID.desc()).limit(page.limit + 1)
     rows = (await connection.execute(query)).all()
     shown = rows[: page.limit]
-    return shown, _cursor(shown[-1]) if len(rows) > page.limit else None
-
-
-def _cursor(row: Row[Any]) -> str:
-    return base64.urlsafe_b64encode(orjson.dumps([rfc3339(row.created_at), row.id])).decode().rstrip("=")
-
-
-def _after(cursor: str) -> tuple[datetime, str]:
-    """Raises: Problem 422 for what `_cursor` never gave out."""
-    try:
-        created, last_id = orjson.loads(base64.urlsafe_b64decode(cursor + "=" * (-len(cursor) % 4)))
-        found = datetime.fromisoformat(created)
-        if found.tzinfo is None or not is_id(last_id):
-            raise ValueError(cursor)
-    except (ValueError, TypeError, AttributeError):
-        raise invalid(
-            "Take the cursor from an answer's next_cursor.", [FieldError("cursor", "is not valid")]
-        ) from None
-    return found, last_id
+    more = len(rows) > page.limit
+    return shown, cursor_of(shown[-1].created_at, shown[-1].id) if more else None
 
 
 def row_json(row: Row[Any], parts: Parts) -> dict[str, Any]:
