@@ -62,9 +62,9 @@ async def test_an_export_has_all_of_the_person_and_says_that_it_is_whole(
 
 
 async def _until(true: Callable[[], Awaitable[bool]], seconds: float = SECONDS) -> None:
-    """Asks until it is so: nobody tells."""
+    """Asks until it is so, as nobody tells."""
     async with asyncio.timeout(seconds):
-        while not await true():
+        while not await true():  # noqa: ASYNC110
             await asyncio.sleep(0.05)
 
 
