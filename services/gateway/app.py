@@ -198,7 +198,7 @@ async def compose(settings: GatewaySettings, stop: Stop) -> AsyncIterator[Parts]
             _heard(nc, CHANGED_KEYS, parts.authenticator.hear),
             parts.catalogue,
             parts.lanes.running(stop.fail),
-            parts.room.running(),
+            parts.room.running(stop.fail),
             _running(Projector(parts).run(stop), "projector", stop),
             _running(parts.eraser.run(parts), "eraser", stop),
         ):
