@@ -98,7 +98,7 @@ def _time(field: str, given: str | None) -> datetime | None:
 
 
 def _act(row: Row[Any]) -> dict[str, Any]:
-    return {**row._mapping, "at": rfc3339(row.at)}  # noqa: SLF001 - its public name
+    return {name: getattr(row, name) for name in ActAnswer.model_fields} | {"at": rfc3339(row.at)}
 
 
 def _csv(rows: Sequence[Row[Any]]) -> Response:

@@ -109,7 +109,8 @@ async def _contents(parts: Parts, user_id: str) -> AsyncIterator[tuple[str, Mapp
 
 
 async def _rows(connection: AsyncConnection, query: Select[Any]) -> list[dict[str, Any]]:
-    return [dict(row) for row in (await connection.execute(query)).mappings()]
+    found = (await connection.execute(query)).mappings()
+    return [{str(name): value for name, value in row.items()} for row in found]  # JSON wants plain names
 
 
 async def _paged(
