@@ -13,6 +13,7 @@ from deploy.local import (
     commands_engine_versions,
     commands_engines,
     commands_fleet,
+    commands_maintenance,
     commands_models,
     commands_runs,
     commands_stack,
@@ -42,6 +43,7 @@ def build() -> typer.Typer:
         no_args_is_help=True, help="For superadmins; the local stack's admin key is used there."
     )
     admin.add_typer(commands_models.app, name="models")
+    commands_maintenance.register(app, admin)
     app.add_typer(admin, name="admin")
     return app
 
