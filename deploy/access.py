@@ -137,8 +137,8 @@ def without_forced_row_security(connection: psycopg.Connection[Any]) -> set[str]
 def user_policies(connection: psycopg.Connection[Any]) -> tuple[set[str], set[str]]:
     """Tables of which the role that serves users gets one person's rows, and those of which it gets all."""
     rows = connection.execute(_USER_POLICIES).fetchall()
-    about_one = {table for table, *terms in rows if _about_one(terms)}
-    return about_one, {table for table, *_ in rows} - about_one
+    about_all = {table for table, *terms in rows if not _about_one(terms)}
+    return {table for table, *_ in rows} - about_all, about_all
 
 
 def _about_one(terms: Iterable[str | None]) -> bool:

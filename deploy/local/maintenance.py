@@ -31,8 +31,8 @@ def servers(home: Home, service: str, environment: Mapping[str, str] = os.enviro
         )
     state = read_json(home.stack)
     password = StackSecrets.of(home).roles[service]
-    url = make_url(state["database_url"]).set(username=f"lekhika_{service}", password=password)
-    return {"DATABASE_URL": url.render_as_string(hide_password=False), "NATS_URL": state["nats_url"]}
+    login = make_url(state["database_url"]).set(username=f"lekhika_{service}", password=password)
+    return {"DATABASE_URL": login.render_as_string(hide_password=False), "NATS_URL": state["nats_url"]}
 
 
 def run_program(module: str, arguments: Sequence[str], variables: Mapping[str, str]) -> dict[str, Any]:

@@ -171,7 +171,7 @@ def names_of(file: Path | None) -> Names:
         given = json.loads(file.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
         raise Permanent(f"the map {file} can not be read: {error}") from None
-    parts = given if isinstance(given, dict) else {"": None}
+    parts: dict[str, Any] = given if isinstance(given, dict) else {"": None}
     for name, part in parts.items():
         if name not in ("users", "engines", "outcomes") or not isinstance(part, dict):
             raise Permanent(
