@@ -14,6 +14,7 @@ from deploy.local import (
     commands_engine_versions,
     commands_engines,
     commands_fleet,
+    commands_maintenance,
     commands_models,
     commands_runs,
     commands_stack,
@@ -44,6 +45,7 @@ def build() -> typer.Typer:
     )
     admin.add_typer(commands_models.app, name="models")
     commands_audit.register(admin)
+    commands_maintenance.register(app, admin)
     app.add_typer(admin, name="admin")
     return app
 

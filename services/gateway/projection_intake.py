@@ -98,7 +98,7 @@ class Intake:
             await self._apply(items, items[-1].seq if items else end)
 
     async def _apply(self, items: Sequence[Item], upto: int) -> None:
-        events = [recorded for item in items if item.shown and (recorded := _read(item)) is not None]
+        events = [recorded for item in items if item.shown and (recorded := read_item(item)) is not None]
         found = await self._rows.read({recorded.execution_id for recorded in events}) if events else {}
         changes = project(events, found)
         acts = stops_of_others(events, found)
@@ -120,7 +120,7 @@ class Intake:
             if not rows:
                 raise
             if len(rows) == 1:
-                _set_aside(rows[0].id, rows[0].last_seq, str(error.orig))
+                set_aside(rows[0].id, rows[0].last_seq, str(error.orig))
             else:
                 middle = len(rows) // 2
                 for half in (rows[:middle], rows[middle:]):
@@ -128,18 +128,19 @@ class Intake:
             await self._rows.write((), pruned, acts, position=self.position, upto=upto)
 
 
-def _read(item: Item) -> Recorded | None:
+def read_item(item: Item) -> Recorded | None:
+    """None for one that can not be shown, which is set aside."""
     if not is_id(item.execution_id):
-        _set_aside(item.execution_id, item.seq, "its subject has no execution id")
+        set_aside(item.execution_id, item.seq, "its subject has no execution id")
         return None
     try:
         return item.read()
     except UnknownEvent as error:
-        _set_aside(item.execution_id, item.seq, str(error))
+        set_aside(item.execution_id, item.seq, str(error))
         return None
 
 
-def _set_aside(execution_id: str, seq: int, detail: str) -> None:
+def set_aside(execution_id: str, seq: int, detail: str) -> None:
     names.SET_ASIDE.labels(READER).inc()
     _log.error(
         "an event can not be shown in lists and was set aside",

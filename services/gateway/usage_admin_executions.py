@@ -95,11 +95,13 @@ async def list_all_executions(
             (executions.c.user_id == str(user), user),
             (executions.c.kind == kind, kind),
             (executions.c.worker == worker, worker),
-            (executions.c.created_at >= since, since),
-            (executions.c.created_at < before, before),
         )
         if asked is not None
     ]
+    if since is not None:
+        conditions.append(executions.c.created_at >= since)
+    if before is not None:
+        conditions.append(executions.c.created_at < before)
     page = Page(status=status, engine=engine, limit=limit, cursor=cursor or None)
     async with transaction(parts.db, role=Role.ADMIN) as connection:
         rows, following = await page_of(connection, select(executions).where(*conditions), page)
