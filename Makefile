@@ -7,7 +7,7 @@ BIN    := $(VENV)/bin
 READY  := $(VENV)/.installed
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run demo test check format bench faults lock asyncapi settings clean
+.PHONY: help setup run demo test check format bench faults fuzz lock asyncapi settings clean
 
 help:  ## This list
 	@if test -t 1; then colour=1; fi; awk -v colour="$$colour" ' \
@@ -48,6 +48,9 @@ bench: $(READY)  ## Measure, beside the bare floor
 faults: $(READY)  ## The fault suite: kills and lost connections (half an hour)
 	$(BIN)/pytest -m fault tests/integration tests/browser
 	$(BIN)/pytest tests/faults --timeout 900 -s
+
+fuzz: $(READY)  ## Try every route with made-up requests (minutes)
+	$(BIN)/pytest tests/faults/test_fuzz.py --timeout 3600 -s
 
 asyncapi: $(READY)  ## Write docs/asyncapi.json anew from the code
 	$(BIN)/python -m tests.support.asyncapi

@@ -69,6 +69,8 @@ def logs(service: str, instance: str) -> str:
     return f"logs.{service}.{instance}"
 
 
+CHANGED_MODELS = "changed.models"
+"""Core NATS subject, without a body: models or their prices were changed."""
 PROVIDER_MODELS = "providers.models"
 """Core NATS request without a body, answered by one executor: `shared.model_listing.ModelListing`."""
 EXECUTORS = "executors"

@@ -268,7 +268,7 @@ user_analytics = Table(
     *_token_columns(),
     _total_tokens(),
     Column("total_cost", Numeric(20, 10), nullable=False, server_default=_ZERO),
-    *map(_count, ("unpriced_tokens", "completed", "stopped", "failed", "duration_ms")),
+    *map(_count, ("unpriced_tokens", "completed", "stopped", "failed", "duration_ms", "started")),
 )
 """Sums of the ledger. Rows `execution` count endings and calls, rows `token_usage` tokens by model.
 
@@ -301,3 +301,13 @@ audit = Table(
     _json("details", default=True),
 )
 """Give the id: writers may not read, so nothing can be returned to them."""
+
+erasures = Table(
+    "erasures",
+    metadata,
+    _user_id(key=True),
+    _text("requested_by"),
+    _text("reason"),
+    _time("requested_at", now=True),
+)
+"""Whose executions go whatever their age; the janitor reads it."""

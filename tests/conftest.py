@@ -15,7 +15,8 @@ settings.load_profile("ci" if os.environ.get("CI") == "true" else "here")
 
 @pytest.fixture(scope="session")
 def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
-    """One stack for the whole session, with quick settings for the stand-in."""
-    started = up(tmp_path_factory.mktemp("stack") / "home", LEKHIKA_STANDIN_CHUNK_MS="10")
+    """One stack for the whole session, with quick settings for the stand-in and the janitor."""
+    quick = {"LEKHIKA_STANDIN_CHUNK_MS": "10", "LEKHIKA_JANITOR_INTERVAL_SECONDS": "2"}
+    started = up(tmp_path_factory.mktemp("stack") / "home", **quick)
     yield started
     assert started.down() == 0

@@ -8,11 +8,13 @@ import sys
 import typer
 
 from deploy.local import (
+    commands_audit,
     commands_download,
     commands_engine_files,
     commands_engine_versions,
     commands_engines,
     commands_fleet,
+    commands_maintenance,
     commands_models,
     commands_people,
     commands_runs,
@@ -45,6 +47,8 @@ def build() -> typer.Typer:
     admin.add_typer(commands_models.app, name="models")
     admin.command()(commands_engine_versions.unshare)
     commands_people.register(admin)
+    commands_audit.register(admin)
+    commands_maintenance.register(app, admin)
     app.add_typer(admin, name="admin")
     return app
 

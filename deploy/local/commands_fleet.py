@@ -7,6 +7,7 @@ from enum import StrEnum
 from typing import Annotated, Any
 
 import typer
+from rich.console import Console
 
 from deploy.local import render
 from deploy.local.options import HOME, AdminOption, HomeOption, JsonOption, open_client, print_json
@@ -35,6 +36,9 @@ def usage(
         str | None, typer.Option("--to", metavar="TIME", help="Moment after the last, RFC 3339.")
     ] = None,
     timezone: Annotated[str | None, typer.Option(help="IANA name; this machine's unless given.")] = None,
+    insights: Annotated[
+        bool, typer.Option("--insights", help="Runs, success rate, mean tokens and duration of each engine.")
+    ] = False,
     csv: Annotated[bool, typer.Option("--csv", help="Print CSV.")] = False,
     home: HomeOption = HOME,
     as_json: JsonOption = False,
@@ -43,19 +47,20 @@ def usage(
     """Print the tokens that you have used."""
     if csv and as_json:
         raise typer.BadParameter("--csv and --json exclude each other.")
-    query = {
-        "bucket": by.value,
-        "group_by": group_by.value,
-        "timezone": timezone or render.own_time_zone(),
-        "from": begin,
-        "to": end,
-    }
+    query = {"timezone": timezone or render.own_time_zone(), "from": begin, "to": end}
+    query |= {} if insights else {"bucket": by.value, "group_by": group_by.value}
+    path = "/v1/usage/insights" if insights else "/v1/usage"
     with open_client(home, as_admin=as_admin) as client:
         if csv:
-            print(client.text("/v1/usage", "text/csv", **query), end="")
+            print(client.text(path, "text/csv", **query), end="")
             return
-        report = client.get("/v1/usage", **query)
-    print_json(report) if as_json else print_usage(report, group_by.value, by.value)
+        report = client.get(path, **query)
+    if as_json:
+        print_json(report)
+    elif insights:
+        print_insights(report)
+    else:
+        print_usage(report, group_by.value, by.value)
 
 
 def print_usage(report: Mapping[str, Any], group_by: str, by: str) -> None:
@@ -68,6 +73,30 @@ def print_usage(report: Mapping[str, Any], group_by: str, by: str) -> None:
     rows.append(["sum", "", *_counts(report["totals"])])
     begin = f"{by} ({report['timezone']})"
     screen.print(render.table((begin, group_by, *TOKEN_KINDS), rows, right=TOKEN_KINDS))
+    _print_as_of(screen, report)
+
+
+def print_insights(report: Mapping[str, Any]) -> None:
+    """A line for each engine; times on the clock of the zone that was asked for."""
+    screen = render.console()
+    figures = ("runs", "completed", "stopped", "failed", "success", "mean tokens", "mean seconds")
+    rows = [
+        (
+            item["engine"]["name"],
+            *(f"{item[name]:,}" for name in figures[:4]),
+            f"{item['success_rate']:.1%}",
+            f"{item['mean_tokens']:,.1f}",
+            "-" if item["mean_duration_seconds"] is None else f"{item['mean_duration_seconds']:,.1f}",
+        )
+        for item in report["items"]
+    ]
+    begin, end = (render.moment(report[name], report["timezone"]) for name in ("from", "to"))
+    screen.print(render.table(("engine", *figures), rows, right=figures) if rows else "No runs have ended.")
+    screen.print(f"{begin} to {end} ({report['timezone']})")
+    _print_as_of(screen, report)
+
+
+def _print_as_of(screen: Console, report: Mapping[str, Any]) -> None:
     if report.get("as_of"):
         as_of = render.moment(report["as_of"], report["timezone"])
         screen.print(f"as of {as_of}, {report.get('lag_seconds') or 0:.0f} s behind")

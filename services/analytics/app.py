@@ -1,7 +1,7 @@
 """The analytics service, put together: terminal events of the log become ledger and rollups."""
 
 import contextlib
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import Any
 
 import nats.errors
@@ -24,7 +24,7 @@ from shared.log_shipping import LogShipper
 from shared.logs import LineMaker
 from shared.nats import broker_options, connect
 from shared.service import Stop
-from shared.subjects import ANALYTICS_CONSUMER, EXECUTIONS, event_subject
+from shared.subjects import ANALYTICS_CONSUMER, CHANGED_MODELS, EXECUTIONS, event_subject
 from shared.tasks import cancel_and_wait, spawn
 
 SERVICE = "analytics"
@@ -89,13 +89,21 @@ async def _watching(watch: Watch, stop: Stop) -> AsyncIterator[None]:
         await cancel_and_wait(task)
 
 
+def _forgets(prices: PriceCache) -> Callable[[Msg], Awaitable[None]]:
+    async def hear(_: Msg) -> None:
+        prices.forget()
+
+    return hear
+
+
 async def main(settings: AnalyticsSettings, stop: Stop, maker: LineMaker) -> None:
     """Runs until `stop`. Raises: Unavailable or Permanent, when it can not start."""
     engine = make_engine(settings.database_url.get_secret_value(), application=SERVICE, pool_size=2)
     client = await connect(settings.nats_url, SERVICE, stop.fail)
     js = client.jetstream()
     store = Store(engine)
-    intake = Intake(store, PriceCache(store), stop)
+    prices = PriceCache(store)
+    intake = Intake(store, prices, stop)
     watch = Watch(js, store, intake)
     who: dict[str, Any] = {"service": SERVICE, "instance": settings.instance}
 
@@ -111,6 +119,7 @@ async def main(settings: AnalyticsSettings, stop: Stop, maker: LineMaker) -> Non
     try:
         async with LogShipper(client, maker, **who):
             await require_consumer(js)
+            await client.subscribe(CHANGED_MODELS, cb=_forgets(prices))
             async with (
                 Heartbeat(js, **who, snapshot=snapshot),
                 health_server(

@@ -1,4 +1,4 @@
-"""The price list in memory: read again every minute, and sooner when a model is missing from it."""
+"""The price list in memory: read again when it was changed, every minute, and sooner when a model is missing from it."""
 
 import time
 from collections.abc import Iterable
@@ -16,6 +16,11 @@ class PriceCache:
         self._store = store
         self._prices: PriceList | None = None
         self._read_at = 0.0
+        self._changed = False
+
+    def forget(self) -> None:
+        """What is in memory is not used for anything that begins after this."""
+        self._changed = True
 
     async def for_models(self, models: Iterable[str]) -> PriceList:
         """The prices, new enough to have these models if anybody has set a price for them.
@@ -25,12 +30,15 @@ class PriceCache:
         age = time.monotonic() - self._read_at
         if (
             self._prices is None
+            or self._changed
             or age > REFRESH_SECONDS
             or (
                 age > MISSING_SECONDS
                 and not self._prices.models.issuperset(map(self._prices.priced_as, models))
             )
         ):
+            self._changed = False  # before it is read: what changes meanwhile may not be in it
+            self._prices = None
             self._prices = await self._store.prices()
             self._read_at = time.monotonic()
         return self._prices

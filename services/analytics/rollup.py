@@ -1,10 +1,11 @@
 """From a terminal event to the lines of the ledger. Pure: no clock, no database."""
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 
-from services.analytics.pricing import PriceList
+from services.analytics.pricing import Cost, PriceList
 from shared.errors import Permanent
 from shared.events import TERMINAL_TYPES, ExecutionCompleted, ExecutionFailed, ExecutionStopped, Recorded
 from shared.ids import is_id
@@ -104,18 +105,24 @@ def entry_of(recorded: Recorded, prices: PriceList) -> Entry:
         requested_at=summary.requested_at,
         started_at=summary.started_at,
     )
-    usage = merge_usage(summary.usage)
-    return Entry(
-        mark=mark,
-        facts=tuple(_fact(recorded, line, part, prices) for line, part in enumerate(usage, start=1)),
+    return Entry(mark=mark, facts=facts_of(recorded.execution_id, summary.usage, recorded.time, prices))
+
+
+def facts_of(
+    execution_id: str, usage: Iterable[ModelUsage], ended_at: datetime, prices: PriceList
+) -> tuple[Fact, ...]:
+    """One line for each model, tier and certainty."""
+    merged = merge_usage(usage)
+    return tuple(
+        _fact(execution_id, line, part, prices.cost(part, ended_at))
+        for line, part in enumerate(merged, start=1)
     )
 
 
-def _fact(recorded: Recorded, line: int, usage: ModelUsage, prices: PriceList) -> Fact:
-    cost = prices.cost(usage, recorded.time)
+def _fact(execution_id: str, line: int, usage: ModelUsage, cost: Cost | None) -> Fact:
     tokens = usage.tokens
     return Fact(
-        execution_id=recorded.execution_id,
+        execution_id=execution_id,
         line=line,
         model=usage.model,
         model_type=usage.tier.value,

@@ -20,6 +20,7 @@ _SUMS = (
     "stopped",
     "failed",
     "duration_ms",
+    "started",
 )
 
 _CALLS = """sum(calls)::bigint AS calls,
@@ -40,7 +41,8 @@ SELECT user_id, 'execution' AS analytics_type, bucket, engine_id, engine_name,
     count(*) FILTER (WHERE outcome = 'stopped') AS stopped,
     count(*) FILTER (WHERE outcome = 'failed') AS failed,
     coalesce(sum(greatest(extract(epoch FROM ended_at - started_at) * 1000, 0)::bigint), 0)::bigint
-        AS duration_ms
+        AS duration_ms,
+    count(started_at) AS started
 FROM {lines}
 GROUP BY user_id, bucket, engine_id, engine_name
 UNION ALL
@@ -48,7 +50,7 @@ SELECT user_id, 'token_usage', bucket, engine_id, engine_name, model, model_type
     {_CALLS},
     sum(input_tokens)::bigint, sum(cached_tokens)::bigint, sum(output_tokens)::bigint,
     sum(thoughts_tokens)::bigint, sum(tool_tokens)::bigint, coalesce(sum(cost), 0),
-    coalesce(sum(total_tokens) FILTER (WHERE cost IS NULL), 0)::bigint, 0, 0, 0, 0
+    coalesce(sum(total_tokens) FILTER (WHERE cost IS NULL), 0)::bigint, 0, 0, 0, 0, 0
 FROM {lines}
 WHERE line > 0 AND total_tokens > 0
 GROUP BY user_id, bucket, engine_id, engine_name, model, model_type
@@ -133,6 +135,65 @@ INSERT INTO usage_rejects (event_id, execution_id, stream_seq, ended_at, reason,
 VALUES (:event_id, :execution_id, :stream_seq, :ended_at, :reason, :detail, :body)
 ON CONFLICT (event_id) DO NOTHING
 """)
+
+_RANGE = "bucket >= :start AND bucket < :end"
+_LEDGER_RANGE = f"(SELECT * FROM usage_ledger WHERE {_RANGE}) AS lines"
+
+# Whoever counts waits for the end of the transaction; whoever reads does not. Both tables are written by one
+# statement, which locks them before it begins: so this one lock is enough for both.
+LOCK_ROLLUPS: TextClause = text("LOCK TABLE user_analytics IN SHARE ROW EXCLUSIVE MODE")
+
+NEXT_BUCKET: TextClause = text("""
+SELECT min(bucket) FROM (
+    (SELECT bucket FROM usage_ledger WHERE bucket >= coalesce(CAST(:start AS timestamptz), '-infinity')
+     ORDER BY bucket LIMIT 1)
+    UNION ALL
+    (SELECT bucket FROM user_analytics WHERE bucket >= coalesce(CAST(:start AS timestamptz), '-infinity')
+     ORDER BY bucket LIMIT 1)
+) AS firsts WHERE bucket < coalesce(CAST(:end AS timestamptz), 'infinity')
+""")
+
+# The rollups of a range as the ledger has them; what is right already is not touched.
+REBUILD: TextClause = text(f"""
+WITH whole AS MATERIALIZED ({rollup_of(_LEDGER_RANGE)}
+), gone AS (
+    DELETE FROM user_analytics AS old WHERE {_RANGE} AND ({_KEY}) NOT IN (SELECT {_KEY} FROM whole)
+    RETURNING 1
+), put AS (
+    INSERT INTO user_analytics AS old ({_KEY}, {", ".join(_SUMS)})
+    SELECT {_KEY}, {", ".join(_SUMS)} FROM whole ORDER BY {_KEY}
+    ON CONFLICT ({_KEY}) DO UPDATE SET {", ".join(f"{name} = excluded.{name}" for name in _SUMS)}
+    WHERE ({", ".join(f"old.{name}" for name in _SUMS)})
+        IS DISTINCT FROM ({", ".join(f"excluded.{name}" for name in _SUMS)})
+    RETURNING 1
+)
+SELECT (SELECT count(*) FROM whole) AS whole, (SELECT count(*) FROM put) AS put,
+    (SELECT count(*) FROM gone) AS gone
+""")
+
+USED_IN_RANGE: TextClause = text(f"""
+SELECT execution_id::text AS execution_id, line, model, model_type, certainty, long_context, calls, ended_at,
+    input_tokens, cached_tokens, output_tokens, thoughts_tokens, tool_tokens, cost, price_version
+FROM usage_ledger WHERE {_RANGE} AND line > 0
+    AND (CAST(:model AS text) IS NULL OR model = :model OR starts_with(model, :model || '-'))
+""")
+
+SET_COSTS: TextClause = text("""
+UPDATE usage_ledger AS old SET cost = given.cost, price_version = given.price_version
+FROM json_to_recordset(CAST(:costs AS json))
+    AS given (execution_id uuid, line smallint, cost numeric, price_version bigint)
+WHERE old.execution_id = given.execution_id AND old.line = given.line
+""")
+
+# Of ids that somebody wants to import: which are those of executions here, and which were imported before.
+KNOWN_IDS: TextClause = text("""
+SELECT id::text AS id, false AS imported FROM executions WHERE id = ANY(CAST(:ids AS uuid[]))
+UNION ALL
+SELECT execution_id::text, starts_with(event_id, 'import:') FROM usage_ledger
+WHERE line = 0 AND execution_id = ANY(CAST(:ids AS uuid[]))
+""")
+KNOWN_USERS: TextClause = text("SELECT id::text AS id FROM users WHERE id = ANY(CAST(:ids AS uuid[]))")
+TIERS: TextClause = text("SELECT name, tier FROM models")
 
 # What differs between the rollups and their ledger: nothing, at any moment.
 DIFFERENCES: TextClause = text(f"""

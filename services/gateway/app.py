@@ -3,7 +3,7 @@
 import contextlib
 import logging
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
 from pathlib import Path
 from typing import Any, cast
 
@@ -20,6 +20,9 @@ from starlette.types import Receive, Scope, Send
 from uvicorn._types import ASGIApplication
 
 from services.gateway import (
+    audit_log,
+    data_export,
+    data_subjects,
     engine_admin,
     engine_lifecycle,
     engines,
@@ -27,9 +30,13 @@ from services.gateway import (
     keys,
     me,
     models,
+    openapi,
     problems,
     sessions,
     usage,
+    usage_admin,
+    usage_admin_executions,
+    usage_insights,
     users,
     workers,
 )
@@ -39,6 +46,7 @@ from services.gateway.catalogue import Catalogue
 from services.gateway.connection import DroppableConnection
 from services.gateway.conversions import Conversions
 from services.gateway.cookies import CSRF_HEADER
+from services.gateway.eraser import Eraser
 from services.gateway.idempotency import IdempotencyKeys
 from services.gateway.identity_tokens import IdentityTokens
 from services.gateway.lanes import Lanes
@@ -105,6 +113,7 @@ def create_app(parts: Parts) -> FastAPI:
         docs_url=None,
         redoc_url=None,
         separate_input_output_schemas=False,
+        responses=openapi.refusals(),
         telemetry={
             "tracing": False,
             "metrics": False,
@@ -113,11 +122,15 @@ def create_app(parts: Parts) -> FastAPI:
     )
     app.state.parts = parts
     problems.install(app)
+    openapi.install(app)
     for module in (
-        executions, engines, engine_lifecycle, engine_admin, models, usage, me, keys, sessions, users, workers,
+        executions, engines, engine_lifecycle, engine_admin, models, usage, usage_insights, me, keys, sessions, users,
+        workers,
     ):  # fmt: skip
         app.include_router(module.router)
-    app.include_router(models.admin)
+    admins = (models.admin, usage_admin.router, usage_admin_executions.router, audit_log.router)
+    for router in (*admins, data_export.router, data_subjects.router):
+        app.include_router(router)
     health = _Raw(health_app(service=SERVICE, instance=parts.instance, ready=lambda: ready(parts)))
     app.router.routes.extend(Route(path, health, methods=["GET"], include_in_schema=False) for path in HEALTH)
     app.add_api_route("/", _page, include_in_schema=False)
@@ -194,6 +207,7 @@ async def compose(settings: GatewaySettings, stop: Stop) -> AsyncIterator[Parts]
         texts=Texts(artifacts),
         conversions=Conversions(),
         fleet=workers.Fleet(),
+        eraser=Eraser(),
         drain=stop,
     )
     try:
@@ -208,7 +222,8 @@ async def compose(settings: GatewaySettings, stop: Stop) -> AsyncIterator[Parts]
             parts.last_used.running(),
             parts.lanes.running(stop.fail),
             parts.room.running(stop.fail),
-            _projecting(parts, stop),
+            _running(Projector(parts).run(stop), "projector", stop),
+            _running(parts.eraser.run(parts), "eraser", stop),
         ):
             yield parts
     finally:
@@ -227,9 +242,10 @@ async def _heard(nc: Client, subject: str, hear: Callable[[Msg], Awaitable[None]
 
 
 @contextlib.asynccontextmanager
-async def _projecting(parts: Parts, stop: Stop) -> AsyncIterator[None]:
-    task = spawn(Projector(parts).run(stop), name="projector")
-    task.add_done_callback(lambda ended: None if ended.cancelled() else stop.fail("the projector ended"))
+async def _running(work: Coroutine[Any, Any, None], name: str, stop: Stop) -> AsyncIterator[None]:
+    """Within the block; the process fails when it ends by itself."""
+    task = spawn(work, name=name)
+    task.add_done_callback(lambda ended: None if ended.cancelled() else stop.fail(f"the {name} ended"))
     try:
         yield
     finally:

@@ -20,14 +20,13 @@ from services.gateway.engine_store import EngineRow
 from services.gateway.model_store import ModelRow
 from services.gateway.problems import Problem
 from services.gateway.remembered import Ages, Remembered
+from shared.subjects import CHANGED_MODELS
 from shared.usage import Tier
 from shared.validation import Unfit
 from shared.workflow import ENGINE_ID_PATTERN, Engine
 
 CHANGED_ENGINES = "changed.engines"
 """Core NATS subject: the id of an engine that was changed, or nothing for all."""
-CHANGED_MODELS = "changed.models"
-"""Core NATS subject, without a body: models or their prices were changed."""
 AGES = Ages(fresh=30.0, soon=60.0, stale=3600.0)
 """What is remembered is asked for again, in case a broadcast was lost."""
 REMEMBERED = 5_000

@@ -107,11 +107,22 @@ class Verdict(BaseModel):
     errors: list[Fault]
 
 
+_EXAMPLE = {
+    "name": "A greeting",
+    "inputs": {"who": {"type": "text", "required": True}},
+    "nodes": [{"id": "text", "kind": "template", "template": "Hello {{ who }}"}],
+    "output": "text",
+}
 DEFINITION: dict[str, Any] = {
     "requestBody": {
         "required": True,
         "description": "A definition; what an answer has beside it may be left in and is ignored.",
-        "content": {"application/json": {"schema": {"$ref": "#/components/schemas/EngineAnswer"}}},
+        "content": {
+            "application/json": {
+                "schema": {"$ref": "#/components/schemas/EngineAnswer"},
+                "examples": {"greeting": {"value": _EXAMPLE}},
+            }
+        },
     }
 }
 ANY_OBJECT: dict[str, Any] = {

@@ -5,7 +5,14 @@ from typing import Annotated
 import orjson
 from fastapi import APIRouter, Path, Query, Request, Response
 
-from services.gateway import engine_answers, engine_history, engine_problems, engine_publishing, engine_store
+from services.gateway import (
+    audit,
+    engine_answers,
+    engine_history,
+    engine_problems,
+    engine_publishing,
+    engine_store,
+)
 from services.gateway.auth import Principal, User
 from services.gateway.bodies import parsed, read_object
 from services.gateway.catalogue import is_engine_id
@@ -156,7 +163,11 @@ async def share(request: Request, engine_id: str, parts: GatewayParts, principal
     async with transaction(parts.db, role=Role.USER, user_id=principal.user_id) as connection:
         if shared and await engine_store.is_shared_by_another(connection, principal.user_id, engine_id):
             raise engine_problems.id_is_taken(engine_id)
-        await engine_store.share(connection, principal.user_id, engine_id, shared=shared)
+        if await engine_store.share(connection, principal.user_id, engine_id, shared=shared):
+            action = "engines.share" if shared else "engines.unshare"
+            await audit.record(
+                connection, actor=principal.user_id, action=action, target=engine_id, details={}
+            )
     await parts.catalogue.changed(engine_id)
     return engine_answers.whole(200, await engine_publishing.own(parts, principal, engine_id))
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
-from services.gateway import engine_history, engine_problems, engine_store
+from services.gateway import audit, engine_history, engine_problems, engine_store
 from services.gateway.auth import Principal
 from services.gateway.catalogue import is_engine_id
 from services.gateway.engine_answers import STORED_FIELDS
@@ -112,6 +112,11 @@ async def publish(
         if await engine_store.count_others(connection, owner_id, engine.id) >= MOST_ENGINES:
             raise engine_problems.too_many(MOST_ENGINES)
         stored = await engine_store.put(connection, owner_id, engine)
+        if stored.shared:  # what others run has changed
+            details = {"version": stored.version}
+            await audit.record(
+                connection, actor=owner_id, action="engines.publish", target=engine.id, details=details
+            )
     await parts.catalogue.changed(engine.id)
     row = EngineRow(
         owner_id=owner_id,

@@ -135,9 +135,12 @@ async def is_shared_by_another(connection: AsyncConnection, owner_id: str, engin
     return bool(found.scalar_one())
 
 
-async def share(connection: AsyncConnection, owner_id: str, engine_id: str, *, shared: bool) -> None:
-    """Whether everyone may see and run it. No new version: what is run is the same."""
-    await connection.execute(_SHARE, {"owner_id": owner_id, "id": engine_id, "shared": shared})
+async def share(connection: AsyncConnection, owner_id: str, engine_id: str, *, shared: bool) -> bool:
+    """Lets everyone see and run it, or nobody else; false when that is so already. No new version: what is run is
+    the same.
+    """
+    values = {"owner_id": owner_id, "id": engine_id, "shared": shared}
+    return (await connection.execute(_SHARE, values)).rowcount > 0
 
 
 async def unshare(connection: AsyncConnection, engine_id: str) -> Sequence[str]:

@@ -11,6 +11,7 @@ from services.gateway.auth import Superadmin, User
 from services.gateway.bodies import parsed, read_object
 from services.gateway.download import output_answer
 from services.gateway.downloads.form import Form
+from services.gateway.execution_answers import ExecutionAnswer, ExecutionList, OutputAnswer
 from services.gateway.idempotency import MAX_KEY, digest_of, is_key
 from services.gateway.live import Cursor
 from services.gateway.parts import Parts, get_parts
@@ -34,6 +35,10 @@ OUTPUT = (
     "header chooses; `X-Lekhika-Partial` tells whether the execution ended before it was complete, or still runs."
 )
 
+_FORMS = {form.media_type: {"schema": {"type": "string"}} for form in Form} | {
+    Form.JSON.media_type: {"schema": OutputAnswer.model_json_schema()}
+}
+
 GatewayParts = Annotated[Parts, Depends(get_parts)]
 
 
@@ -49,7 +54,11 @@ class LimitsBody(BaseModel):
 
 
 class StartBody(BaseModel):
-    model_config = ConfigDict(extra="forbid", strict=True)
+    model_config = ConfigDict(
+        extra="forbid",
+        strict=True,
+        json_schema_extra={"examples": [{"engine": "article", "input": {"topic": "Bees in winter"}}]},
+    )
 
     engine: str = Field(min_length=1, max_length=200)
     input: dict[str, Any] = {}
@@ -84,7 +93,12 @@ def _answer(status: int, body: dict[str, Any], **headers: str) -> Response:
 
 
 @router.post(
-    "/v1/executions", status_code=202, openapi_extra=_body_of(StartBody), summary="Start an execution"
+    "/v1/executions",
+    status_code=202,
+    response_model=ExecutionAnswer,
+    responses={200: {"model": ExecutionAnswer, "description": "The Idempotency-Key was used for it before."}},
+    openapi_extra=_body_of(StartBody),
+    summary="Start an execution",
 )
 async def start(
     request: Request,
@@ -108,7 +122,12 @@ async def start(
     return _answer(status, execution, Location=url_of(execution["id"]))
 
 
-@router.get("/v1/executions", summary="The caller's executions, newest first", description=QUEUE)
+@router.get(
+    "/v1/executions",
+    response_model=ExecutionList,
+    summary="The caller's executions, newest first",
+    description=QUEUE,
+)
 async def list_executions(
     parts: GatewayParts,
     principal: User,
@@ -124,7 +143,10 @@ async def list_executions(
 
 
 @router.get(
-    "/v1/executions/{execution_id}", summary="One execution, as the log has it now", description=QUEUE
+    "/v1/executions/{execution_id}",
+    response_model=ExecutionAnswer,
+    summary="One execution, as the log has it now",
+    description=QUEUE,
 )
 async def get_execution(execution_id: str, parts: GatewayParts, principal: User) -> Response:
     _, state = await load_own(parts, principal, execution_id)
@@ -134,6 +156,8 @@ async def get_execution(execution_id: str, parts: GatewayParts, principal: User)
 @router.post(
     "/v1/executions/{execution_id}/stop",
     status_code=202,
+    response_model=ExecutionAnswer,
+    responses={200: {"model": ExecutionAnswer, "description": "It has ended."}},
     openapi_extra=_body_of(StopBody, required=False),
     summary="Stop an execution",
 )
@@ -150,6 +174,7 @@ async def stop(request: Request, execution_id: str, parts: GatewayParts, princip
 
 @router.post(
     "/v1/admin/executions/{execution_id}/force-stop",
+    response_model=ExecutionAnswer,
     openapi_extra=_body_of(ForceBody),
     summary="End anybody's execution",
 )
@@ -162,7 +187,12 @@ async def force_stop(
     return _answer(200, execution)
 
 
-@router.get("/v1/executions/{execution_id}/events", summary="Watch an execution (server-sent events)")
+@router.get(
+    "/v1/executions/{execution_id}/events",
+    response_class=Response,
+    responses={200: {"content": {"text/event-stream": {"schema": {"type": "string"}}}}},
+    summary="Watch an execution (server-sent events)",
+)
 async def events(
     execution_id: str,
     parts: GatewayParts,
@@ -180,7 +210,7 @@ async def events(
     summary="The final or partial output",
     description=OUTPUT,
     response_class=Response,
-    responses={200: {"content": {form.media_type: {} for form in Form}}},
+    responses={200: {"content": _FORMS}},
 )
 async def output(
     request: Request,

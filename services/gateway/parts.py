@@ -24,6 +24,7 @@ from shared.log import ExecutionLog
 if TYPE_CHECKING:  # they use Parts themselves
     from services.gateway.authenticator import Authenticator
     from services.gateway.catalogue import Catalogue
+    from services.gateway.eraser import Eraser
     from services.gateway.lanes import Lanes
     from services.gateway.log_in_limits import LogInLimits
     from services.gateway.log_room import LogRoom
@@ -53,6 +54,7 @@ class Parts:
     texts: Texts
     conversions: Conversions
     fleet: "Fleet"
+    eraser: "Eraser"
     drain: asyncio.Event
     """Set when the process is asked to end: open streams close politely."""
 

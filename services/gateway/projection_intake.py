@@ -10,7 +10,8 @@ from nats.aio.client import Client
 from nats.aio.msg import Msg
 from sqlalchemy.exc import DataError, IntegrityError, SQLAlchemyError
 
-from services.gateway.projection import Changes, Row, project
+from services.gateway.audit_projection import Act, stops_of_others
+from services.gateway.projection import Row, project
 from services.gateway.projection_feed import Item, delivered, log_end, stored_after
 from services.gateway.projection_store import RowStore, Superseded
 from shared import conventions as names
@@ -97,45 +98,49 @@ class Intake:
             await self._apply(items, items[-1].seq if items else end)
 
     async def _apply(self, items: Sequence[Item], upto: int) -> None:
-        events = [recorded for item in items if item.shown and (recorded := _read(item)) is not None]
+        events = [recorded for item in items if item.shown and (recorded := read_item(item)) is not None]
         found = await self._rows.read({recorded.execution_id for recorded in events}) if events else {}
         changes = project(events, found)
+        acts = stops_of_others(events, found)
         reach(Point.PROJECTOR_READ)
-        await self._write(changes.rows, changes, upto)
+        await self._write(changes.rows, changes.pruned, acts, upto)
         reach(Point.PROJECTOR_COMMITTED)
         self.position = upto
         names.POSITION.labels(READER).set(upto)
         for fault in changes.faults:
             _log.error("an event in the log is not legal", fault=fault)
 
-    async def _write(self, rows: Sequence[Row], changes: Changes, upto: int) -> None:
+    async def _write(
+        self, rows: Sequence[Row], pruned: Sequence[str], acts: Sequence[Act], upto: int
+    ) -> None:
         """Rows that the database refuses are halved until the bad one stands alone, and set aside."""
         try:
-            await self._rows.write(rows, changes.pruned, position=self.position, upto=upto)
+            await self._rows.write(rows, pruned, acts, position=self.position, upto=upto)
         except (DataError, IntegrityError) as error:
             if not rows:
                 raise
             if len(rows) == 1:
-                _set_aside(rows[0].id, rows[0].last_seq, str(error.orig))
+                set_aside(rows[0].id, rows[0].last_seq, str(error.orig))
             else:
                 middle = len(rows) // 2
                 for half in (rows[:middle], rows[middle:]):
-                    await self._write(half, Changes(), self.position)
-            await self._rows.write((), changes.pruned, position=self.position, upto=upto)
+                    await self._write(half, (), (), self.position)
+            await self._rows.write((), pruned, acts, position=self.position, upto=upto)
 
 
-def _read(item: Item) -> Recorded | None:
+def read_item(item: Item) -> Recorded | None:
+    """None for one that can not be shown, which is set aside."""
     if not is_id(item.execution_id):
-        _set_aside(item.execution_id, item.seq, "its subject has no execution id")
+        set_aside(item.execution_id, item.seq, "its subject has no execution id")
         return None
     try:
         return item.read()
     except UnknownEvent as error:
-        _set_aside(item.execution_id, item.seq, str(error))
+        set_aside(item.execution_id, item.seq, str(error))
         return None
 
 
-def _set_aside(execution_id: str, seq: int, detail: str) -> None:
+def set_aside(execution_id: str, seq: int, detail: str) -> None:
     names.SET_ASIDE.labels(READER).inc()
     _log.error(
         "an event can not be shown in lists and was set aside",

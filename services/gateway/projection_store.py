@@ -16,8 +16,9 @@ import orjson
 from sqlalchemy import TextClause, text
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
+from services.gateway.audit_projection import Act
 from services.gateway.projection import Row
-from shared.db import Role
+from shared.db import Role, transaction
 from shared.errors import Retryable
 from shared.execution import Status
 from shared.usage import Certainty
@@ -43,11 +44,15 @@ _TYPES = {
     "last_seq": "bigint",
 }
 _TEXTS = ("id", "user_id")
+_ACT = tuple(field.name for field in fields(Act))
 
 _READ: TextClause = text(f"""
 SELECT {", ".join(f"{name}::text" if name in _TEXTS else name for name in _COLUMNS)}
 FROM executions WHERE id = ANY(CAST(:ids AS uuid[]))
 """)
+
+_GIVEN = ", ".join(f"CAST(:{name}s AS {_TYPES.get(name, 'text')}[])" for name in _COLUMNS)
+_NEW_VALUES = ", ".join(f"{name} = excluded.{name}" for name in _COLUMNS if name != "id")
 
 _WRITE: TextClause = text(f"""
 WITH moved AS (
@@ -57,14 +62,32 @@ WITH moved AS (
 ), put AS (
     INSERT INTO executions AS old ({", ".join(_COLUMNS)})
     SELECT {", ".join(_COLUMNS)}
-    FROM unnest({", ".join(f"CAST(:{name}s AS {_TYPES.get(name, 'text')}[])" for name in _COLUMNS)})
-        AS given ({", ".join(_COLUMNS)})
+    FROM unnest({_GIVEN}) AS given ({", ".join(_COLUMNS)})
     WHERE EXISTS (SELECT FROM moved)
     ORDER BY id
-    ON CONFLICT (id) DO UPDATE SET updated_at = now(), {", ".join(f"{n} = excluded.{n}" for n in _COLUMNS if n != "id")}
+    ON CONFLICT (id) DO UPDATE SET updated_at = now(), {_NEW_VALUES}
     WHERE old.last_seq < excluded.last_seq
+), noted AS (
+    INSERT INTO audit (id, at, actor, action, target, reason, details)
+    SELECT * FROM unnest(CAST(:act_ids AS uuid[]), CAST(:act_ats AS timestamptz[]), CAST(:act_actors AS text[]),
+        CAST(:act_actions AS text[]), CAST(:act_targets AS text[]), CAST(:act_reasons AS text[]),
+        CAST(:act_detailss AS jsonb[]))
+    WHERE EXISTS (SELECT FROM moved)
+    ON CONFLICT DO NOTHING
 )
 SELECT count(*) FROM moved
+""")
+
+_PUT: TextClause = text(f"""
+INSERT INTO executions ({", ".join(_COLUMNS)})
+SELECT {", ".join(_COLUMNS)} FROM unnest({_GIVEN}) AS given ({", ".join(_COLUMNS)}) ORDER BY id
+ON CONFLICT (id) DO UPDATE SET updated_at = now(), {_NEW_VALUES}
+""")
+_REMOVE = text("DELETE FROM executions WHERE id = ANY(CAST(:ids AS uuid[]))")
+_IDS = text("SELECT id::text FROM executions")
+_HOLD = text("SELECT seq FROM projector_positions WHERE name = :name FOR UPDATE")
+_STEP_BACK = text("""
+UPDATE projector_positions SET seq = greatest(seq - 1, 0), updated_at = now() WHERE name = :name
 """)
 
 _TRY_LOCK = text("SELECT pg_try_advisory_lock(:key)")
@@ -106,15 +129,54 @@ class RowStore:
         found = await self._connection.execute(_READ, {"ids": list(ids)})
         return {row[0]: _row(row._mapping) for row in found}  # noqa: SLF001 - its public name
 
-    async def write(self, rows: Sequence[Row], pruned: Sequence[str], *, position: int, upto: int) -> None:
-        """Rows, deletions and the position in one statement, hence in one transaction.
+    async def write(
+        self,
+        rows: Sequence[Row],
+        pruned: Sequence[str],
+        acts: Sequence[Act] = (),
+        *,
+        position: int,
+        upto: int,
+    ) -> None:
+        """Rows, deletions, lines of the audit and the position in one statement, hence in one transaction.
 
         Raises: Superseded, and then nothing was written; DataError or IntegrityError, when a row can not be stored.
         """
-        values = {f"{name}s": [_value(getattr(row, name)) for row in rows] for name in _COLUMNS}
-        given = {**values, "pruned": list(pruned), "name": NAME, "position": position, "upto": upto}
+        about = {f"act_{name}s": [_value(getattr(act, name)) for act in acts] for name in _ACT}
+        place = {"pruned": list(pruned), "name": NAME, "position": position, "upto": upto}
+        given = {**_values(rows), **about, **place}
         if not (await self._connection.execute(_WRITE, given)).scalar_one():
             raise Superseded("the position of the read model was moved by somebody else")
+
+    async def ids(self) -> set[str]:
+        """Of all rows."""
+        return set((await self._connection.execute(_IDS)).scalars())
+
+    async def put(self, rows: Sequence[Row]) -> None:
+        """As they are, whatever is there; all or none. Only within `held`.
+
+        Raises: DataError or IntegrityError, when one can not be stored.
+        """
+        async with self._connection.begin_nested():
+            await self._connection.execute(_PUT, _values(rows))
+
+    async def remove(self, ids: Iterable[str]) -> None:
+        """Only within `held`."""
+        await self._connection.execute(_REMOVE, {"ids": list(ids)})
+
+
+@asynccontextmanager
+async def held(engine: AsyncEngine) -> AsyncIterator[RowStore]:
+    """One transaction in which no projector writes. What one had read before, it can not write after it.
+
+    For that the position goes back by one: the event before it is applied once more, which changes nothing.
+    Raises: Unavailable.
+    """
+    async with transaction(engine, role=Role.PROJECTOR) as connection:
+        await connection.execute(_FIRST, {"name": NAME})
+        await connection.execute(_HOLD, {"name": NAME})
+        yield RowStore(connection)
+        await connection.execute(_STEP_BACK, {"name": NAME})
 
 
 @asynccontextmanager
@@ -132,6 +194,11 @@ async def sole(engine: AsyncEngine) -> AsyncIterator[RowStore]:
             yield RowStore(connection)
         finally:
             await connection.invalidate()  # in the pool it would go on holding lock and role
+
+
+def _values(rows: Sequence[Row]) -> dict[str, list[Any]]:
+    """A list for each column."""
+    return {f"{name}s": [_value(getattr(row, name)) for row in rows] for name in _COLUMNS}
 
 
 def _row(found: Any) -> Row:

@@ -1,17 +1,17 @@
 """Reading executions: one from the log, lists from the read model."""
 
-import base64
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import timedelta
 from typing import Any
 
-import orjson
-from sqlalchemy import Row, literal, select, tuple_
+from sqlalchemy import Row, Select, literal, select, tuple_
+from sqlalchemy.ext.asyncio import AsyncConnection
 
 from services.gateway.auth import Principal
+from services.gateway.cursors import cursor_of, place_of
 from services.gateway.parts import Parts
-from services.gateway.problems import FieldError, Problem, invalid
+from services.gateway.problems import Problem
 from services.gateway.resource import execution_json, pruned_json, queue_json, rfc3339, url_of
 from shared.db import Role, transaction
 from shared.errors import UnknownEvent
@@ -102,7 +102,7 @@ def retention(parts: Parts) -> timedelta:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Page:
-    """What part of the caller's list is asked for."""
+    """What part of a list is asked for."""
 
     status: Status | None = None
     engine: str | None = None
@@ -112,46 +112,33 @@ class Page:
 
 async def list_own(parts: Parts, principal: Principal, page: Page) -> dict[str, Any]:
     """Newest first. The read model follows the log, usually by milliseconds. Raises: Problem 422; Unavailable."""
-    order = tuple_(_CREATED, _ID)
     # The policy of the table gives a user's own rows only; the condition is for its index.
     query = select(executions).where(executions.c.user_id == principal.user_id)
+    async with transaction(parts.db, role=Role.USER, user_id=principal.user_id) as connection:
+        rows, cursor = await page_of(connection, query, page)
+    return {"items": [row_json(row, parts) for row in rows], "next_cursor": cursor}
+
+
+async def page_of(
+    connection: AsyncConnection, query: Select[Any], page: Page
+) -> tuple[Sequence[Row[Any]], str | None]:
+    """Rows of `executions`, newest first, and the cursor of what follows. Raises: Problem 422."""
+    order = tuple_(_CREATED, _ID)
     if page.status is not None:
         query = query.where(executions.c.status == page.status.value)
     if page.engine is not None:
         query = query.where(executions.c.engine_id == page.engine)
     if page.cursor is not None:
-        created, last_id = _after(page.cursor)
+        created, last_id = place_of(page.cursor)
         query = query.where(order < tuple_(literal(created, _CREATED.type), literal(last_id, _ID.type)))
     query = query.order_by(_CREATED.desc(), _ID.desc()).limit(page.limit + 1)
-    async with transaction(parts.db, role=Role.USER, user_id=principal.user_id) as connection:
-        rows = (await connection.execute(query)).all()
+    rows = (await connection.execute(query)).all()
     shown = rows[: page.limit]
     more = len(rows) > page.limit
-    return {
-        "items": [_row_json(row, parts) for row in shown],
-        "next_cursor": _cursor(shown[-1]) if more else None,
-    }
+    return shown, cursor_of(shown[-1].created_at, shown[-1].id) if more else None
 
 
-def _cursor(row: Row[Any]) -> str:
-    return base64.urlsafe_b64encode(orjson.dumps([rfc3339(row.created_at), row.id])).decode().rstrip("=")
-
-
-def _after(cursor: str) -> tuple[datetime, str]:
-    """Raises: Problem 422 for what `_cursor` never gave out."""
-    try:
-        created, last_id = orjson.loads(base64.urlsafe_b64decode(cursor + "=" * (-len(cursor) % 4)))
-        found = datetime.fromisoformat(created)
-        if found.tzinfo is None or not is_id(last_id):
-            raise ValueError(cursor)
-    except (ValueError, TypeError, AttributeError):
-        raise invalid(
-            "Take the cursor from an answer's next_cursor.", [FieldError("cursor", "is not valid")]
-        ) from None
-    return found, last_id
-
-
-def _row_json(row: Row[Any], parts: Parts) -> dict[str, Any]:
+def row_json(row: Row[Any], parts: Parts) -> dict[str, Any]:
     """As `execution_json`, without input, limits and nodes, which lists do not have, and with a title."""
     ended = row.ended_at
     counts = {kind: getattr(row, f"{kind}_tokens") for kind in _KINDS}

@@ -1,52 +1,42 @@
 """Routes of the caller's own token usage. There are no costs here."""
 
-import csv
-import io
 from datetime import datetime
 from typing import Annotated, Any, Literal
 
 import orjson
-from fastapi import APIRouter, Depends, Header, Query, Request, Response
+from fastapi import APIRouter, Depends, Header, Query, Response
 from pydantic import BaseModel, Field
 from sqlalchemy import Row
 
 from services.gateway.auth import User
 from services.gateway.parts import Parts, get_parts
-from services.gateway.problems import FieldError, invalid
 from services.gateway.resource import rfc3339
-from services.gateway.usage_freshness import Freshness
-from services.gateway.usage_queries import Bucket, Found, GroupBy, Wanted, local_start, recent, usage
-from shared.usage import Certainty, Kind
+from services.gateway.usage_freshness import UsageFreshness
+from services.gateway.usage_queries import Bucket, Found, GroupBy, Wanted, recent, usage
+from services.gateway.usage_rows import (
+    COUNTS,
+    CSV,
+    CSV_TOO,
+    ENDS,
+    HEADERS,
+    ZONE,
+    Ends,
+    EngineName,
+    TokenCounts,
+    csv_answer,
+    ends_of,
+    prefers_csv,
+    start_of,
+    time_of,
+    tokens_of,
+    wrong,
+)
+from shared.usage import Kind
 
 router = APIRouter(prefix="/v1/usage", tags=["usage"])
 
-COUNTS = ("input", "cached", "output", "thoughts", "tool", "total")
-ENDS = ("completed", "stopped", "failed")
 LIMITS = (5, 10, 50, 100)
-CSV = "text/csv"
-ZONE = r"^(?:Etc/GMT[+-][0-9]{1,2}|(?:EST5EDT|CST6CDT|MST7MDT|PST8PDT)|[A-Za-z][A-Za-z_]*(?:[/-][A-Za-z][A-Za-z_]*)*)$"
-"""Names only: PostgreSQL would also take offsets such as `-99`, which are no place's time."""
-
 GatewayParts = Annotated[Parts, Depends(get_parts)]
-
-
-class TokenCounts(BaseModel):
-    """`input` includes `cached`; `total` = input + output + thoughts + tool."""
-
-    input: int
-    cached: int
-    output: int
-    thoughts: int
-    tool: int
-    total: int
-    certainty: Certainty
-
-
-class Ends(BaseModel):
-    completed: int
-    stopped: int
-    failed: int
-    total: int
 
 
 class UsageItem(BaseModel):
@@ -74,11 +64,6 @@ class UsageAnswer(BaseModel):
     end: datetime = Field(alias="to")
 
 
-class EngineName(BaseModel):
-    id: str
-    name: str
-
-
 class UsedExecution(BaseModel):
     id: str
     engine: EngineName
@@ -97,25 +82,16 @@ class UsedExecutions(BaseModel):
     next_cursor: None = None
 
 
-async def _freshness(request: Request, parts: GatewayParts) -> Freshness:
-    """One for the application, so that it asks NATS once for all callers."""
-    state = request.app.state
-    if not hasattr(state, "usage_freshness"):
-        state.usage_freshness = Freshness(parts.nc)
-    found: Freshness = state.usage_freshness
-    return found
-
-
 @router.get(
     "",
     response_model=UsageAnswer,
-    responses={200: {"content": {CSV: {"schema": {"type": "string"}}}}},
+    responses=CSV_TOO,
     summary="What the caller used",
 )
 async def get_usage(
     parts: GatewayParts,
     principal: User,
-    freshness: Annotated[Freshness, Depends(_freshness)],
+    freshness: UsageFreshness,
     start: Annotated[
         str | None, Query(alias="from", description="RFC 3339; default: 24 hours before `to`")
     ] = None,
@@ -126,23 +102,27 @@ async def get_usage(
     accept: Annotated[str | None, Header()] = None,
 ) -> Response:
     wanted = Wanted(
-        start=_time("from", start), end=_time("to", end), bucket=bucket, group_by=group_by, timezone=timezone
+        start=time_of("from", start),
+        end=time_of("to", end),
+        bucket=bucket,
+        group_by=group_by,
+        timezone=timezone,
     )
     fresh = await freshness.now()
     found = await usage(parts.db, principal.user_id, wanted)
-    if _prefers_csv(accept):
-        return Response(_csv(found, group_by), 200, _HEADERS | {"Content-Disposition": _ATTACHMENT}, CSV)
+    if prefers_csv(accept):
+        return _csv(found, group_by)
     body = {
         "items": [_item(item, group_by) for item in found.items],
-        "totals": _tokens(found.totals),
-        "executions": _ends(found.totals),
+        "totals": tokens_of(found.totals),
+        "executions": ends_of(found.totals),
         "from": rfc3339(found.start),
         "to": rfc3339(found.end),
         "as_of": rfc3339(fresh.as_of),
         "lag_seconds": fresh.lag_seconds,
         "timezone": timezone,
     }
-    return Response(orjson.dumps(body), 200, _HEADERS, "application/json")
+    return Response(orjson.dumps(body), 200, HEADERS, "application/json")
 
 
 @router.get(
@@ -154,59 +134,17 @@ async def get_used_executions(
     limit: Annotated[int, Query(json_schema_extra={"enum": list(LIMITS)})] = 10,
 ) -> Response:
     if limit not in LIMITS:
-        raise invalid(
-            "Some of the request's parameters are not valid.",
-            [FieldError("limit", f"must be one of {LIMITS}")],
-        )
+        raise wrong("limit", f"must be one of {LIMITS}")
     rows = await recent(parts.db, principal.user_id, limit)
     body = {"items": [_used(row) for row in rows], "next_cursor": None}
-    return Response(orjson.dumps(body), 200, _HEADERS, "application/json")
-
-
-_HEADERS = {"Cache-Control": "no-store", "Vary": "Accept"}
-_ATTACHMENT = 'attachment; filename="usage.csv"'
-
-
-def _time(field: str, given: str | None) -> datetime | None:
-    """Raises: Problem 422. A plus sign that was not escaped arrives as a space."""
-    if given is None:
-        return None
-    try:
-        return datetime.fromisoformat(given.replace(" ", "+") if "T" in given else given)
-    except ValueError:
-        fault = FieldError(field, "is not a time such as 2026-11-01T00:00:00Z, nor a date")
-        raise invalid("Some of the request's parameters are not valid.", [fault]) from None
-
-
-def _prefers_csv(accept: str | None) -> bool:
-    """Whether CSV is named, and JSON is not named before it."""
-    names = [part.partition(";")[0].strip().lower() for part in (accept or "").split(",")]
-    return CSV in names and "application/json" not in names[: names.index(CSV)]
-
-
-def _tokens(row: Row[Any]) -> dict[str, Any]:
-    certainty = Certainty.MEASURED
-    if row.unknown_calls:
-        certainty = Certainty.UNKNOWN
-    elif row.estimated_calls:
-        certainty = Certainty.ESTIMATED
-    return {**{name: getattr(row, name) or 0 for name in COUNTS}, "certainty": certainty.value}
-
-
-def _ends(row: Row[Any]) -> dict[str, int]:
-    ends = {name: getattr(row, name) or 0 for name in ENDS}
-    return {**ends, "total": sum(ends.values())}
+    return Response(orjson.dumps(body), 200, HEADERS, "application/json")
 
 
 def _item(row: Row[Any], group_by: GroupBy | None) -> dict[str, Any]:
-    item: dict[str, Any] = {"bucket": _start(row), **_group(row, group_by), "tokens": _tokens(row)}
+    item: dict[str, Any] = {"bucket": start_of(row), **_group(row, group_by), "tokens": tokens_of(row)}
     if group_by in (None, GroupBy.ENGINE):
-        item["executions"] = _ends(row)
+        item["executions"] = ends_of(row)
     return item
-
-
-def _start(row: Row[Any]) -> str:
-    return local_start(row).isoformat().replace("+00:00", "Z")
 
 
 def _group(row: Row[Any], group_by: GroupBy | None) -> dict[str, str]:
@@ -219,23 +157,21 @@ def _group(row: Row[Any], group_by: GroupBy | None) -> dict[str, str]:
             return {group_by.value: row.key}
 
 
-def _csv(found: Found, group_by: GroupBy | None) -> str:
-    """The items, a line each; every line has the same columns as the first."""
+def _csv(found: Found, group_by: GroupBy | None) -> Response:
     names = {GroupBy.ENGINE: ["engine_id", "engine_name"], GroupBy.MODEL: ["model"], GroupBy.KIND: ["kind"]}
     groups = names[group_by] if group_by is not None else []
     ends = [] if group_by in (GroupBy.MODEL, GroupBy.KIND) else list(ENDS)
-    text = io.StringIO()
-    writer = csv.writer(text)
-    writer.writerow(["bucket", *groups, *COUNTS, "certainty", *ends])
-    for row in found.items:
-        group = [_harmless(value) for value in _group(row, group_by).values()]
-        writer.writerow([_start(row), *group, *_tokens(row).values(), *(getattr(row, name) for name in ends)])
-    return text.getvalue()
-
-
-def _harmless(cell: str) -> str:
-    """Spreadsheets run what begins like a formula; an apostrophe makes it text."""
-    return f"'{cell}" if cell.startswith(("=", "+", "-", "@", "\t", "\r")) else cell
+    lines = (
+        (
+            start_of(row),
+            *_group(row, group_by).values(),
+            *tokens_of(row).values(),
+            *(getattr(row, end) for end in ends),
+        )
+        for row in found.items
+    )
+    text, headers = csv_answer("usage", ["bucket", *groups, *COUNTS, "certainty", *ends], lines)
+    return Response(text, 200, headers, CSV)
 
 
 def _used(row: Row[Any]) -> dict[str, Any]:
@@ -245,7 +181,7 @@ def _used(row: Row[Any]) -> dict[str, Any]:
         "engine": {"id": row.engine_id, "name": row.engine_name},
         "status": row.outcome,
         "kind": row.kind,
-        "tokens": _tokens(row),
+        "tokens": tokens_of(row),
         "models": row.models,
         "created_at": rfc3339(row.requested_at),
         "started_at": rfc3339(began),

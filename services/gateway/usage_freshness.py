@@ -4,9 +4,12 @@ import asyncio
 import time
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from typing import Annotated
 
+from fastapi import Depends, Request
 from nats.aio.client import Client
 
+from services.gateway.parts import Parts, get_parts
 from shared.errors import Unavailable
 from shared.events import TERMINAL_TYPES
 from shared.jetstream import api
@@ -69,3 +72,15 @@ class Freshness:
         place = {"seq": floor + 1, "next_by_subj": event_subject("*", kind)}
         answer = await api(self._nc, f"STREAM.MSG.GET.{EXECUTIONS}", place, _PATIENCE)
         return parse_time(answer["message"]["time"]) if "message" in answer else None
+
+
+async def _freshness(request: Request, parts: Annotated[Parts, Depends(get_parts)]) -> Freshness:
+    """One for the application, so that it asks NATS once for all callers."""
+    state = request.app.state
+    if not hasattr(state, "usage_freshness"):
+        state.usage_freshness = Freshness(parts.nc)
+    found: Freshness = state.usage_freshness
+    return found
+
+
+UsageFreshness = Annotated[Freshness, Depends(_freshness)]

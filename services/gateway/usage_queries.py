@@ -35,14 +35,19 @@ class GroupBy(StrEnum):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Wanted:
-    """`start` and `end` without a zone are times in `timezone`. Without an end: now; without a start: 24 h before."""
+class Period:
+    """`start` and `end` without a zone are times in `timezone`. Without an end: now; without a start: `days` before."""
 
     start: datetime | None
     end: datetime | None
+    timezone: str
+    days: int = 1
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Wanted(Period):
     bucket: Bucket
     group_by: GroupBy | None
-    timezone: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -63,15 +68,15 @@ _SUMS = """
     coalesce(sum(unknown_calls) FILTER (WHERE analytics_type = '{type}'), 0) AS unknown_calls,
     sum(completed)::bigint AS completed, sum(stopped)::bigint AS stopped, sum(failed)::bigint AS failed"""
 # Rows of type `execution` count all calls, those of type `token_usage` only calls that have tokens, but by model.
-_ALL_CALLS = _SUMS.format(type="execution")
-_CALLS_OF_MODELS = _SUMS.format(type="token_usage")
+ALL_CALLS = _SUMS.format(type="execution")
+CALLS_OF_MODELS = _SUMS.format(type="token_usage")
 
 _BOUNDS = text("""
 WITH given AS (
     SELECT coalesce(CAST(:end AS timestamptz), CAST(:end_here AS timestamp) AT TIME ZONE :timezone, now()) AS upto,
         coalesce(CAST(:start AS timestamptz), CAST(:start_here AS timestamp) AT TIME ZONE :timezone) AS since
 )
-SELECT date_bin('15 minutes', coalesce(since, upto - interval '24 hours'), '2000-01-01Z') AS start,
+SELECT date_bin('15 minutes', coalesce(since, upto - make_interval(hours => 24 * :days)), '2000-01-01Z') AS start,
     date_bin('15 minutes', upto + interval '14 minutes 59.999999 seconds', '2000-01-01Z') AS end
 FROM given WHERE now() AT TIME ZONE :timezone IS NOT NULL -- fails for a zone that does not exist
 """)
@@ -94,13 +99,13 @@ WITH lines AS MATERIALIZED (
         FROM user_analytics WHERE user_id = CAST(:user_id AS uuid) AND bucket >= :start AND bucket < :end
     ) AS mine
 ), items AS (
-    SELECT start, {columns}, {_CALLS_OF_MODELS if by_model else _ALL_CALLS}
+    SELECT start, {columns}, {CALLS_OF_MODELS if by_model else ALL_CALLS}
     FROM lines WHERE {"analytics_type = 'token_usage'" if by_model else "true"}
     GROUP BY 1, 2, 3
 )
 SELECT items.*, start AT TIME ZONE :timezone AS here FROM items
 UNION ALL
-SELECT NULL, NULL, NULL, {_ALL_CALLS}, NULL FROM lines
+SELECT NULL, NULL, NULL, {ALL_CALLS}, NULL FROM lines
 ORDER BY start NULLS FIRST, key, name LIMIT :most
 """
 
@@ -132,7 +137,7 @@ ORDER BY mark.ended_at DESC, mark.execution_id DESC
 async def usage(db: AsyncEngine, user_id: str, wanted: Wanted) -> Found:
     """Raises: Problem 422 for a range or a zone that can not be; Unavailable."""
     async with transaction(db, role=Role.USER, user_id=user_id) as connection:
-        start, end = await _bounds(connection, wanted)
+        start, end = await bounds(connection, wanted)
         values = {
             "bucket": wanted.bucket.value,
             "timezone": wanted.timezone,
@@ -142,18 +147,25 @@ async def usage(db: AsyncEngine, user_id: str, wanted: Wanted) -> Found:
             "most": MOST_ITEMS + 2,
         }
         totals, *items = (await connection.execute(_USAGE[wanted.group_by], values)).all()
-    if len(items) > MOST_ITEMS:
-        fault = FieldError("bucket", f"gives more than {MOST_ITEMS:,} items: take days, or a shorter range")
-        raise invalid("This range has too many buckets.", [fault])
+    refuse_too_many(items)
     return Found(start=start, end=end, items=items, totals=totals)
 
 
-async def _bounds(connection: AsyncConnection, wanted: Wanted) -> tuple[datetime, datetime]:
+def refuse_too_many(items: Sequence[Row[Any]]) -> None:
+    """Raises: Problem 422."""
+    if len(items) > MOST_ITEMS:
+        fault = FieldError("bucket", f"gives more than {MOST_ITEMS:,} items: take days, or a shorter range")
+        raise invalid("This range has too many buckets.", [fault])
+
+
+async def bounds(connection: AsyncConnection, wanted: Period) -> tuple[datetime, datetime]:
+    """First and last moment, on quarters of an hour. Raises: Problem 422 for a range or a zone that can not be."""
     for field, given in (("from", wanted.start), ("to", wanted.end)):
         if given is not None and given.year not in YEARS:
             raise _wrong(field, f"must be in the years {YEARS.start} to {YEARS.stop - 1}")
     values = {
         "timezone": wanted.timezone,
+        "days": wanted.days,
         **dict(zip(("start", "start_here"), _by_zone(wanted.start), strict=True)),
         **dict(zip(("end", "end_here"), _by_zone(wanted.end), strict=True)),
     }

@@ -8,6 +8,7 @@ import orjson
 from fastapi import APIRouter, Depends, Response
 
 from services.gateway.auth import Superadmin
+from services.gateway.execution_answers import WorkerList
 from services.gateway.parts import Parts, get_parts
 from shared.heartbeat import read_workers
 
@@ -36,7 +37,7 @@ class Fleet:
         return [*(dict(worker) for worker in present), *gone]
 
 
-@router.get("/v1/admin/workers", summary="Every worker")
+@router.get("/v1/admin/workers", response_model=WorkerList, summary="Every worker")
 async def list_workers(_: Superadmin, parts: Annotated[Parts, Depends(get_parts)]) -> Response:
     workers = parts.fleet.look(await read_workers(parts.js), time.monotonic())
     body = orjson.dumps({"items": workers, "next_cursor": None})

@@ -74,9 +74,19 @@ def nothing(reason: str) -> Decision:
     return Decision(Action.NOTHING, reason)
 
 
-def judge_ended(kept: bool, history: Sequence[ev.Recorded], marks: Marks, limits: Limits) -> Decision:
-    """Whether an execution whose row says that it ended may be deleted."""
-    if kept:
+def judge_ended(
+    kept: bool,
+    history: Sequence[ev.Recorded],
+    marks: Marks,
+    limits: Limits,
+    *,
+    erased_user: str | None = None,
+) -> Decision:
+    """Whether an execution whose row says that it ended may be deleted.
+
+    That of `erased_user`, whose data is to go, neither its age nor a wish to keep it holds.
+    """
+    if kept and erased_user is None:
         return nothing("its owner keeps it")
     if any(isinstance(recorded.event, ev.ExecutionPruned) for recorded in history):
         return nothing("it is pruned already")
@@ -86,15 +96,16 @@ def judge_ended(kept: bool, history: Sequence[ev.Recorded], marks: Marks, limits
     if state.ended_at is None or state.end_seq is None:
         return nothing(f"the log says that it is {state.status}")
     age = marks.now - state.ended_at
-    if age < limits.retention:
+    if erased_user not in (None, state.user_id):
+        return nothing("the log says that it is not of the person whose data is to go")
+    if erased_user is None and age < limits.retention:
         return nothing(f"it ended {_span(age)} ago, and is kept for {_span(limits.retention)}")
     if state.end_seq > marks.counted:
         return nothing(f"analytics has counted up to {marks.counted}, its end is {state.end_seq}")
     if marks.projected is None or state.last_seq > marks.projected:
         return nothing(f"the read model is at {marks.projected}, its last event is {state.last_seq}")
-    return Decision(
-        Action.PRUNE, f"it ended {state.status} {_span(age)} ago, is counted, and nobody keeps it"
-    )
+    why = "nobody keeps it" if erased_user is None else "its owner's data is to go"
+    return Decision(Action.PRUNE, f"it ended {state.status} {_span(age)} ago, is counted, and {why}")
 
 
 def judge_open(history: Sequence[ev.Recorded], fleet: Fleet, marks: Marks, limits: Limits) -> Decision:

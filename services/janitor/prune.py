@@ -8,6 +8,7 @@ import asyncio
 from collections.abc import AsyncIterator, Callable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from functools import partial
 
 import nats.errors
 
@@ -42,6 +43,8 @@ class Judged:
     id: str
     history: Sequence[Recorded]
     decision: Decision
+    erased: bool = False
+    """Its owner's data is to go: a wish to keep it does not count."""
 
 
 class Pruner:
@@ -58,28 +61,35 @@ class Pruner:
         self._swept = 0
 
     async def judge(self, facts: Facts, *, everything: bool = False) -> AsyncIterator[Judged]:
-        """Every execution past its time, oldest first; with `everything` also what is plainly to be left.
+        """Every execution past its time, oldest first, those of erased people before them; with `everything` also
+        what is plainly to be left.
 
         Raises: Unavailable.
         """
-        before, after = facts.marks.now - self._limits.retention, BEGINNING
-        while True:
-            page = await rows.ended(
-                self._db, before=before, after=after, done=facts.done, count=PAGE, everything=everything
-            )
-            for row in page:
-                if everything or not self._waits(row.id):
-                    yield await self._judge(row, facts)
-            if len(page) < PAGE:
-                return
-            after = (page[-1].ended_at, page[-1].id)
+        async for row in self._rows(facts, everything=everything):
+            if everything or not self._waits(row.id):
+                yield await self._judge(row, facts)
+
+    async def _rows(self, facts: Facts, *, everything: bool) -> AsyncIterator[rows.EndedRow]:
+        before = facts.marks.now - self._limits.retention
+        past = partial(rows.ended, before=before, everything=everything)
+        for pages in (rows.erased, past):
+            after = BEGINNING
+            while True:
+                page = await pages(self._db, after=after, done=facts.done, count=PAGE)
+                for row in page:
+                    yield row
+                if len(page) < PAGE:
+                    break
+                after = (page[-1].ended_at, page[-1].id)
 
     async def _judge(self, row: rows.EndedRow, facts: Facts) -> Judged:
         try:
             history = await self._log.load(row.id)
         except UnknownEvent as error:
             return Judged(row.id, (), Decision(Action.NOTHING, str(error)))
-        return Judged(row.id, history, judge_ended(row.kept, history, facts.marks, self._limits))
+        decision = judge_ended(row.kept, history, facts.marks, self._limits, erased_user=row.erased_user)
+        return Judged(row.id, history, decision, erased=row.erased_user is not None)
 
     def _waits(self, execution_id: str) -> bool:
         return execution_id in self._not_before
@@ -109,7 +119,7 @@ class Pruner:
         state = fold(judged.history)
         assert state is not None
         with telemetry.span("prune", attributes={names.EXECUTION_ID: judged.id}):
-            if await rows.kept(self._db, judged.id):
+            if not judged.erased and await rows.kept(self._db, judged.id):
                 return False
             try:
                 await self._log.append(

@@ -19,6 +19,13 @@ _ENDED = text("""
     ORDER BY ended_at, id LIMIT :count
 """)
 
+# Few people are erased, and an erased one has no rows for long.
+_ERASED = text("""
+    SELECT e.id::text, e.ended_at, e.kept, e.user_id::text FROM erasures JOIN executions e USING (user_id)
+    WHERE e.ended_at IS NOT NULL AND (e.ended_at, e.id) > (:after, CAST(:after_id AS uuid)) AND e.last_seq <= :done
+    ORDER BY e.ended_at, e.id LIMIT :count
+""")
+
 _KEPT = text("SELECT kept FROM executions WHERE id = CAST(:id AS uuid)")
 
 # A queued one is left out while its lane still holds it; a running one while a worker says that it runs it
@@ -41,6 +48,8 @@ class EndedRow:
     id: str
     ended_at: datetime
     kept: bool
+    erased_user: str | None = None
+    """Whose it is, if that person's data is to go."""
 
 
 Place = tuple[datetime, str]
@@ -72,6 +81,16 @@ async def ended(
     }
     async with transaction(db) as connection:
         return [EndedRow(*row) for row in await connection.execute(_ENDED, values)]
+
+
+async def erased(db: AsyncEngine, *, after: Place, done: int, count: int) -> Sequence[EndedRow]:
+    """Ended executions of people whose data is to go, oldest first, in pages; without those beyond `done`.
+
+    Raises: Unavailable.
+    """
+    values = {"after": after[0], "after_id": after[1], "done": done, "count": count}
+    async with transaction(db) as connection:
+        return [EndedRow(*row) for row in await connection.execute(_ERASED, values)]
 
 
 async def kept(db: AsyncEngine, execution_id: str) -> bool:

@@ -2,32 +2,25 @@
 
 import asyncio
 import random
-from collections import defaultdict
-from collections.abc import AsyncIterator, Iterable, Iterator, Sequence
-from datetime import UTC, datetime, timedelta
+from collections.abc import AsyncIterator, Iterator, Sequence
+from datetime import UTC, datetime
 from decimal import Decimal
 from pathlib import Path
-from typing import Any
 
 import psycopg
 import pytest
-from psycopg.rows import dict_row
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from deploy.local.postgres import PostgresServer
 from deploy.migrations.__main__ import run
 from services.analytics.pricing import PriceList
-from services.analytics.rollup import bucket_of, entry_of
-from services.analytics.store import Arrived, Origin, Reject, Store
+from services.analytics.store import Arrived, Reject, Store
 from shared import events as ev
 from shared.db import make_engine
 from shared.errors import Unavailable
 from shared.ids import new_id
 from shared.usage import Certainty, Kind, ModelUsage, Tier, Tokens
-
-TIME = datetime(2026, 11, 23, 12, 0, tzinfo=UTC)
-USERS = tuple(new_id() for _ in range(5))
-CLEAN = "TRUNCATE usage_ledger, user_analytics, usage_rejects"
+from tests.support.ledger import CLEAN, USERS, arrive, end, expected, found, plain, rows
 
 
 @pytest.fixture(scope="module")
@@ -53,126 +46,6 @@ async def engine(server: PostgresServer) -> AsyncIterator[AsyncEngine]:
 @pytest.fixture
 def store(engine: AsyncEngine) -> Store:
     return Store(engine)
-
-
-def rows(server: PostgresServer, query: str) -> list[dict[str, Any]]:
-    with psycopg.connect(server.url, row_factory=dict_row) as connection:
-        return connection.execute(query.encode()).fetchall()
-
-
-def usage(dice: random.Random) -> ModelUsage:
-    certainty = dice.choice(list(Certainty))
-    some = certainty is not Certainty.UNKNOWN
-    tokens = Tokens(
-        input=dice.randint(50, 900) if some else 0,
-        cached=dice.randint(0, 50) if some else 0,
-        output=dice.randint(0, 900) if some else 0,
-        thoughts=dice.randint(0, 90) if some else 0,
-        tool=dice.randint(0, 9) if some else 0,
-        certainty=certainty,
-    )
-    model = dice.choice(["gemini-3.8-flash", "gemini-2.5-pro", "nobody-knows-its-price"])
-    return ModelUsage(
-        model=model,
-        tier=dice.choice(list(Tier)),
-        tokens=tokens,
-        calls=dice.randint(1, 3),
-        long_context=dice.random() < 0.2,
-    )
-
-
-def end(dice: random.Random, **changed: Any) -> ev.Recorded:
-    time = TIME + timedelta(seconds=dice.randint(0, 7200), microseconds=dice.randint(0, 999_999))
-    given = {
-        "user_id": dice.choice(USERS),
-        "engine": ev.EngineRef(id=dice.choice(["a", "b"]), name=dice.choice(["One", "Two"]), version=1),
-        "kind": Kind.MIXED,
-        "attempt": 1,
-        "requested_at": time - timedelta(seconds=60),
-        "started_at": dice.choice([None, time - timedelta(milliseconds=dice.randint(0, 50_000))]),
-        "usage": tuple(usage(dice) for _ in range(dice.randint(0, 4))),
-    }
-    summary = ev.Summary.model_validate(given | changed)
-    event = dice.choice(
-        [
-            ev.ExecutionCompleted(summary=summary, output="x"),
-            ev.ExecutionStopped(summary=summary, stop=ev.StopInfo(by="me", at=time)),
-            ev.ExecutionFailed(summary=summary, error=ev.ErrorInfo(code="c", message="m")),
-        ]
-    )
-    return ev.Recorded(
-        execution_id=new_id(),
-        event=event,
-        seq=dice.randint(1, 10**9),
-        time=time,
-        after=1,
-        message_id=new_id(),
-    )
-
-
-def arrive(events: Iterable[ev.Recorded], prices: PriceList) -> list[Arrived]:
-    return [
-        Arrived(
-            origin=Origin(
-                event_id=event.message_id,
-                execution_id=event.execution_id,
-                seq=event.seq,
-                time=event.time,
-                body=ev.encode(event.event),
-            ),
-            entry=entry_of(event, prices),
-        )
-        for event in events
-    ]
-
-
-def expected(events: Iterable[ev.Recorded], prices: PriceList) -> dict[tuple[Any, ...], dict[str, Any]]:
-    """The rollups, added up in another way: event by event, in Python."""
-    sums: dict[tuple[Any, ...], dict[str, Any]] = defaultdict(lambda: defaultdict(int))
-    for event in events:
-        assert isinstance(event.event, ev.ExecutionCompleted | ev.ExecutionStopped | ev.ExecutionFailed)
-        summary = event.event.summary
-        place = (summary.user_id, bucket_of(event.time), summary.engine.id, summary.engine.name)
-        whole = sums["execution", *place, "", "none"]
-        whole[event.event.type] += 1
-        if summary.started_at is not None:
-            whole["duration_ms"] += round((event.time - summary.started_at) / timedelta(milliseconds=1))
-        for part in summary.usage:
-            targets = [whole]
-            if part.tokens.total:
-                targets.append(sums["token_usage", *place, part.model, part.tier.value])
-                _add_tokens(targets[1], part, prices, event.time)
-            for target in targets:
-                target["calls"] += part.calls
-                if part.tokens.certainty is not Certainty.MEASURED:
-                    target[f"{part.tokens.certainty}_calls"] += part.calls
-    return sums
-
-
-def _add_tokens(target: dict[str, Any], part: ModelUsage, prices: PriceList, at: datetime) -> None:
-    for kind in ("input", "cached", "output", "thoughts", "tool"):
-        target[f"{kind}_tokens"] += getattr(part.tokens, kind)
-    target["total_tokens"] += part.tokens.total
-    cost = prices.cost(part, at)
-    if cost is None:
-        target["unpriced_tokens"] += part.tokens.total
-    else:
-        target["total_cost"] += cost.amount
-
-
-def found(server: PostgresServer) -> dict[tuple[Any, ...], dict[str, Any]]:
-    key = ("analytics_type", "user_id", "bucket", "engine_id", "engine_name", "model", "model_type")
-    result = {}
-    for row in rows(server, "SELECT * FROM user_analytics"):
-        row["user_id"] = str(row["user_id"])
-        place = tuple(row.pop(name) for name in key)
-        del row["date_hour"]
-        result[place] = {name: value for name, value in row.items() if value}
-    return result
-
-
-def plain(sums: dict[tuple[Any, ...], dict[str, Any]]) -> dict[tuple[Any, ...], dict[str, Any]]:
-    return {key: {name: value for name, value in row.items() if value} for key, row in sums.items()}
 
 
 async def test_rollups_are_the_sum_of_the_events_to_the_tenth_decimal(

@@ -11,6 +11,8 @@ from sqlalchemy import Delete, Insert, Select, Update, func, insert, select, tex
 from sqlalchemy.exc import ProgrammingError
 from sqlalchemy.ext.asyncio import AsyncEngine
 
+from deploy import access
+from deploy.access import GRANTS, LIMITED_ROWS, LOGINS, MEMBERSHIPS, OPEN_ROWS, WITHOUT_ROW_SECURITY
 from deploy.local.postgres import PostgresServer
 from deploy.migrations.__main__ import run
 from shared import tables
@@ -20,91 +22,6 @@ from shared.tables import SYSTEM_USER_ID
 
 PASSWORDS = {"LEKHIKA_DB_PASSWORD_GATEWAY": "for-tests"}
 ANN, BOB = new_id(), new_id()
-
-# Table privileges by role. In brackets the columns they are limited to; `*-a,b` is all columns but those.
-GRANTS = {
-    "alembic_version": {},
-    "users": {
-        "lekhika_user": "SELECT[*-anonymised_at,disabled_at]",
-        "lekhika_auth": "INSERT[id,email,display_name] SELECT[*-created_at]",
-        "lekhika_analytics": "SELECT[id]",
-        "lekhika_admin": "INSERT SELECT UPDATE",
-    },
-    "user_passwords": {
-        "lekhika_auth": "INSERT SELECT UPDATE[digest,changed_at]",
-        "lekhika_admin": "DELETE INSERT SELECT[*-digest] UPDATE[digest,changed_at]",
-    },
-    "user_identities": {"lekhika_auth": "INSERT SELECT", "lekhika_admin": "DELETE SELECT"},
-    "api_keys": {
-        "lekhika_user": "INSERT SELECT[*-digest] UPDATE[name,expires_at,revoked_at]",
-        "lekhika_auth": "SELECT UPDATE[last_used_at]",
-        "lekhika_admin": "DELETE INSERT SELECT[*-digest] UPDATE[name,expires_at,revoked_at]",
-    },
-    "sessions": {
-        "lekhika_auth": "DELETE INSERT SELECT UPDATE[expires_at]",
-        "lekhika_admin": "DELETE SELECT[*-digest,csrf]",
-    },
-    "engines": {
-        "lekhika_user": "DELETE INSERT SELECT UPDATE",
-        "lekhika_admin": "DELETE INSERT SELECT UPDATE",
-    },
-    "engine_versions": {"lekhika_user": "INSERT SELECT", "lekhika_admin": "INSERT SELECT"},
-    "engine_drafts": {"lekhika_user": "DELETE INSERT SELECT UPDATE"},
-    "models": {
-        "lekhika_user": "SELECT",
-        "lekhika_analytics": "SELECT",
-        "lekhika_admin": "DELETE INSERT SELECT UPDATE",
-    },
-    "model_prices": {"lekhika_analytics": "SELECT", "lekhika_admin": "DELETE INSERT SELECT"},
-    "executions": {
-        "lekhika_user": "SELECT UPDATE[kept]",
-        "lekhika_projector": "DELETE INSERT SELECT UPDATE",
-        "lekhika_admin": "SELECT UPDATE[kept]",
-        "lekhika_janitor": "SELECT",
-    },
-    "projector_positions": {
-        "lekhika_projector": "INSERT SELECT UPDATE",
-        "lekhika_admin": "SELECT",
-        "lekhika_janitor": "SELECT",
-    },
-    "usage_ledger": {
-        "lekhika_user": "SELECT[*-cost,price_version]",
-        "lekhika_analytics": "INSERT SELECT UPDATE[cost,price_version]",
-        "lekhika_admin": "SELECT",
-    },
-    "user_analytics": {
-        "lekhika_user": "SELECT[*-total_cost,unpriced_tokens]",
-        "lekhika_analytics": "DELETE INSERT SELECT UPDATE",
-        "lekhika_admin": "SELECT",
-    },
-    "usage_rejects": {"lekhika_analytics": "DELETE INSERT SELECT", "lekhika_admin": "SELECT"},
-    "audit": {
-        "lekhika_user": "INSERT",
-        "lekhika_projector": "INSERT",
-        "lekhika_admin": "INSERT SELECT",
-    },
-}
-LIMITED_ROWS = {
-    "users", "api_keys", "engines", "engine_versions", "engine_drafts", "executions", "usage_ledger",
-    "user_analytics", "audit",
-}  # fmt: skip
-"""Tables of which the role that serves users gets one person's rows."""
-WITHOUT_ROW_SECURITY = {"alembic_version"}
-MEMBERSHIPS = {
-    (role, "lekhika_gateway")
-    for role in ("lekhika_user", "lekhika_auth", "lekhika_projector", "lekhika_admin")
-}
-
-ACL = """
-SELECT relname, coalesce(rolname, 'PUBLIC') AS grantee, privilege_type, NULL AS attname
-FROM pg_class CROSS JOIN aclexplode(relacl) LEFT JOIN pg_roles ON pg_roles.oid = grantee
-WHERE relnamespace = 'public'::regnamespace AND relkind IN ('r', 'v', 'm', 'p') AND grantee <> relowner
-UNION ALL
-SELECT relname, coalesce(rolname, 'PUBLIC'), privilege_type, attname
-FROM pg_class JOIN pg_attribute ON attrelid = pg_class.oid CROSS JOIN aclexplode(attacl)
-    LEFT JOIN pg_roles ON pg_roles.oid = grantee
-WHERE relnamespace = 'public'::regnamespace
-"""
 
 
 @pytest.fixture(scope="module")
@@ -170,65 +87,16 @@ def _fill(connection: psycopg.Connection[Any]) -> None:
     )
 
 
-def _columns(given: str, table: str) -> frozenset[str]:
-    every = {column.name for column in tables.metadata.tables[table].columns}
-    if given.startswith("*-"):
-        left_out = set(given[2:].split(","))
-        assert left_out <= every, f"{table} has no {left_out - every}"
-        return frozenset(every - left_out)
-    return frozenset(given.split(","))
-
-
-def _decided(table: str, words: str) -> set[tuple[str, frozenset[str] | None]]:
-    found: set[tuple[str, frozenset[str] | None]] = set()
-    for word in words.split():
-        privilege, bracket, limited = word.rstrip("]").partition("[")
-        found.add((privilege, _columns(limited, table) if bracket else None))
-    return found
-
-
 def test_every_grant_was_decided_on(server: PostgresServer) -> None:
     with psycopg.connect(server.url) as connection:
-        rows = connection.execute(ACL).fetchall()
-        existing = {
-            name
-            for (name,) in connection.execute("SELECT tablename FROM pg_tables WHERE schemaname = 'public'")
-        }
-    whole: dict[tuple[str, str], set[tuple[str, frozenset[str] | None]]] = {}
-    columns: dict[tuple[str, str, str], set[str]] = {}
-    for table, role, privilege, column in rows:
-        if column is None:
-            whole.setdefault((table, role), set()).add((privilege, None))
-        else:
-            columns.setdefault((table, role, privilege), set()).add(column)
-    for (table, role, privilege), names in columns.items():
-        whole.setdefault((table, role), set()).add((privilege, frozenset(names)))
-    decided = {
-        (table, role): _decided(table, words)
-        for table, roles in GRANTS.items()
-        for role, words in roles.items()
-    }
-    assert existing == set(GRANTS)
-    assert whole == decided
+        assert access.tables_of(connection) == set(GRANTS)
+        assert access.granted(connection) == access.decided()
 
 
 def test_row_security_is_forced_on_every_table(server: PostgresServer) -> None:
     with psycopg.connect(server.url) as connection:
-        flags = connection.execute(
-            "SELECT relname, relrowsecurity AND relforcerowsecurity FROM pg_class"
-            " WHERE relnamespace = 'public'::regnamespace AND relkind = 'r'"
-        ).fetchall()
-        for_users = connection.execute(
-            "SELECT tablename, qual, with_check FROM pg_policies WHERE 'lekhika_user' = ANY (roles)"
-        ).fetchall()
-    assert {name for name, forced in flags if not forced} == WITHOUT_ROW_SECURITY
-    about_one = {
-        table
-        for table, *terms in for_users
-        if all(term is None or "lekhika.user_id" in term for term in terms)
-    }
-    assert about_one == LIMITED_ROWS
-    assert {table for table, *_ in for_users} - about_one == {"models"}
+        assert access.without_forced_row_security(connection) == WITHOUT_ROW_SECURITY
+        assert access.user_policies(connection) == (LIMITED_ROWS, OPEN_ROWS)
 
 
 def test_roles_can_do_no_more_than_they_are_granted(server: PostgresServer) -> None:
@@ -245,9 +113,8 @@ def test_roles_can_do_no_more_than_they_are_granted(server: PostgresServer) -> N
             "SELECT rolname FROM pg_roles WHERE rolname LIKE 'lekhika%'"
             " AND has_schema_privilege(rolname, 'public', 'CREATE')"
         ).fetchall()
-    logins = {"lekhika_gateway", "lekhika_analytics", "lekhika_janitor"}
     assert dict(powers) == {
-        **dict.fromkeys(logins, True),
+        **dict.fromkeys(LOGINS, True),
         **dict.fromkeys(("lekhika_user", "lekhika_auth", "lekhika_projector", "lekhika_admin"), False),
     }
     assert set(members) == MEMBERSHIPS
@@ -382,6 +249,15 @@ async def test_an_admin_sees_all_and_adds_to_the_audit_without_changing_it(gatew
         with pytest.raises(ProgrammingError, match="permission denied"):
             async with transaction(gateway, role=Role.ADMIN) as connection:
                 await connection.execute(text(forbidden))
+
+
+@pytest.mark.parametrize("statement", ["UPDATE audit SET reason = ''", "DELETE FROM audit", "TRUNCATE audit"])
+def test_the_audit_is_only_added_to_whoever_asks(server: PostgresServer, statement: str) -> None:
+    with (
+        psycopg.connect(server.url) as owner,
+        pytest.raises(psycopg.errors.InsufficientPrivilege, match="never changed"),
+    ):
+        owner.execute(statement.encode())
 
 
 async def test_a_repeated_audit_line_of_the_projector_is_one_line(gateway: AsyncEngine) -> None:

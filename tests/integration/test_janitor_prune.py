@@ -5,6 +5,7 @@ from datetime import timedelta
 
 import pytest
 from nats.aio.client import Client
+from sqlalchemy import text
 
 from services.janitor import stream
 from shared import events as ev
@@ -56,6 +57,29 @@ async def test_leaves_what_is_young_or_kept_or_not_counted_or_not_projected(worl
     await world.project(ids["kept"], kept=False)
     await world.project(ids["ahead"])
     assert await world.prune() == 1
+
+
+async def test_all_of_an_erased_person_goes_young_or_kept_and_nothing_of_others(world: World) -> None:
+    kept, other = await world.ended(), await world.ended()
+    running = await world.execution(ev.ExecutionStarted(attempt=1, instance="x"))
+    await world.project(running)
+    await world.project(kept, kept=True)
+    somebody = new_id()
+    await world.project(other, user_id=somebody)
+    async with world.super.begin() as connection:
+        await connection.execute(
+            text("INSERT INTO erasures (user_id, requested_by, reason) VALUES (:id, 'x', 'y')"), {"id": USER}
+        )
+    try:
+        assert await world.prune(hours=0) == 0, "analytics has acknowledged nothing"
+        await world.count()
+        assert await world.prune(hours=0) == 1
+        assert await world.types(kept) == ["pruned"]
+        assert await world.types(running) == ["requested", "started"]
+        assert await world.types(other) == ["requested", "started", "completed"]
+    finally:
+        async with world.super.begin() as connection:
+            await connection.execute(text("DELETE FROM erasures"))
 
 
 async def test_the_log_decides_not_the_row(world: World) -> None:

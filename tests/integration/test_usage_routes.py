@@ -3,7 +3,7 @@
 import asyncio
 import csv
 import io
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -14,20 +14,15 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 
 from deploy.local.nats_server import NatsServer
 from deploy.local.postgres import PostgresServer
-from services.analytics.pricing import PriceList
-from services.analytics.rollup import entry_of
-from services.analytics.store import Arrived, Origin, Store
-from shared import events as ev
 from shared import topology
 from shared.db import make_engine
 from shared.ids import new_id
 from shared.log import ExecutionLog
 from shared.nats import connect
 from shared.subjects import ANALYTICS_CONSUMER, EXECUTIONS
-from shared.usage import Certainty, Kind, ModelUsage, Tier, Tokens, kind_of
+from shared.usage import Certainty, Kind, ModelUsage, Tier, Tokens
 from tests.support.gateway import Database, Gateway, Person, add_person, migrated, running_gateway
-
-FLASH, PRO = "gemini-3.8-flash", "gemini-3.8-pro"
+from tests.support.usage_ends import FLASH, PRO, count, end, used
 
 
 @pytest.fixture
@@ -49,46 +44,6 @@ def person(database: Database) -> Person:
 async def uma(gateway: Gateway, person: Person) -> AsyncIterator[httpx.AsyncClient]:
     async with gateway.client(person) as client:
         yield client
-
-
-def used(model: str = FLASH, certainty: Certainty = Certainty.MEASURED, output: int = 10) -> ModelUsage:
-    tokens = Tokens(input=100, cached=40, output=output, thoughts=5, tool=1, certainty=certainty)
-    return ModelUsage(model=model, tier=Tier.PAYG if model == PRO else Tier.INCLUDED, tokens=tokens)
-
-
-def end(
-    user_id: str, *usage: ModelUsage, outcome: str = "completed", engine: str = "e", name: str = "Engine"
-) -> ev.TerminalEvent:
-    now = datetime.now(UTC)
-    summary = ev.Summary(
-        user_id=user_id,
-        engine=ev.EngineRef(id=engine, name=name, version=1),
-        kind=kind_of(part.tier for part in usage),
-        attempt=1,
-        requested_at=now,
-        started_at=now,
-        usage=usage,
-    )
-    match outcome:
-        case "completed":
-            return ev.ExecutionCompleted(summary=summary, output="x")
-        case "failed":
-            return ev.ExecutionFailed(summary=summary, error=ev.ErrorInfo(code="c", message="m"))
-        case _:
-            return ev.ExecutionStopped(summary=summary, stop=ev.StopInfo(by=user_id, at=now))
-
-
-async def count(analytics: AsyncEngine, ends: Sequence[tuple[datetime, ev.TerminalEvent]]) -> list[str]:
-    """What the service does with ends that were stored at these times. Gives their executions."""
-    arrived = []
-    for time, event in ends:
-        recorded = ev.Recorded(
-            execution_id=new_id(), event=event, seq=9, time=time, after=8, message_id=new_id()
-        )
-        origin = Origin(event_id=new_id(), execution_id=recorded.execution_id, seq=9, time=time, body=b"")
-        arrived.append(Arrived(origin=origin, entry=entry_of(recorded, PriceList([]))))
-    assert (await Store(analytics).count(arrived)).new == len(ends)
-    return [one.origin.execution_id for one in arrived]
 
 
 async def get(client: httpx.AsyncClient, **params: str) -> dict[str, Any]:

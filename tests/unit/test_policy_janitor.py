@@ -98,6 +98,18 @@ def test_leaves_and_says_why(kept: bool, ends: Sequence[ev.Recorded], at: Marks,
     assert reason in decision.reason
 
 
+@pytest.mark.parametrize(
+    ("user", "at", "action"),
+    [
+        (SUMMARY.user_id, marks(3), Action.PRUNE),
+        (SUMMARY.user_id, marks(3, counted=29), Action.NOTHING),
+        ("somebody else", marks(3), Action.NOTHING),
+    ],
+)
+def test_of_an_erased_person_all_goes_as_soon_as_it_is_counted(user: str, at: Marks, action: Action) -> None:
+    assert judge_ended(True, ENDED, at, LIMITS, erased_user=user).action is action
+
+
 def test_what_is_pruned_is_not_pruned_again() -> None:
     state = fold(ENDED)
     assert state is not None

@@ -1,0 +1,111 @@
+"""Usage of everybody with its costs, for superadmins. Each answer is one statement, so its parts agree."""
+
+# ruff: noqa: S608 - every part of these texts is a constant of this file
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from enum import StrEnum
+from typing import Any
+
+from sqlalchemy import Row, text
+from sqlalchemy.ext.asyncio import AsyncEngine
+
+from services.gateway.usage_queries import (
+    ALL_CALLS,
+    CALLS_OF_MODELS,
+    MOST_ITEMS,
+    Period,
+    bounds,
+    refuse_too_many,
+)
+from shared.db import Role, transaction
+
+
+class AdminBucket(StrEnum):
+    HOUR = "hour"
+    DAY = "day"
+    ALL = "all"
+    """The whole period is one bucket."""
+
+
+class AdminGroup(StrEnum):
+    USER = "user"
+    ENGINE = "engine"
+    MODEL = "model"
+    KIND = "kind"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AdminWanted(Period):
+    """`user_id` None means everybody."""
+
+    bucket: AdminBucket
+    group_by: AdminGroup | None
+    user_id: str | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AdminFound:
+    """`start` (inclusive) and `end` (exclusive) are on quarters of an hour."""
+
+    start: datetime
+    end: datetime
+    items: Sequence[Row[Any]]
+    totals: Row[Any]
+
+
+_COST = "sum(total_cost) AS cost, sum(unpriced_tokens)::bigint AS unpriced_tokens"
+_GROUPS = {
+    None: "NULL AS key, NULL AS name",
+    AdminGroup.USER: "user_id::text AS key, NULL AS name",
+    AdminGroup.ENGINE: "engine_id AS key, engine_name AS name",
+    AdminGroup.MODEL: "model AS key, NULL AS name",
+    AdminGroup.KIND: "model_type AS key, NULL AS name",
+}
+_NAMES = "(SELECT display_name FROM users WHERE id = items.key::uuid)"
+
+
+def _usage(group_by: AdminGroup | None) -> str:
+    by_model = group_by in (AdminGroup.MODEL, AdminGroup.KIND)
+    name = _NAMES if group_by is AdminGroup.USER else "items.name"
+    return f"""
+WITH lines AS MATERIALIZED (
+    SELECT CASE WHEN :bucket = 'all' THEN CAST(:start AS timestamptz)
+            ELSE date_trunc(nullif(:bucket, 'all'), bucket, :timezone) END AS start,
+        user_id, analytics_type, engine_id, engine_name, model, model_type, input_tokens, cached_tokens,
+        output_tokens, thoughts_tokens, tool_tokens, total_tokens, estimated_calls, unknown_calls, completed,
+        stopped, failed, total_cost, unpriced_tokens
+    FROM user_analytics WHERE bucket >= :start AND bucket < :end
+        AND (CAST(:user_id AS uuid) IS NULL OR user_id = CAST(:user_id AS uuid))
+), items AS (
+    SELECT start, {_GROUPS[group_by]}, {CALLS_OF_MODELS if by_model else ALL_CALLS}, {_COST}
+    FROM lines WHERE {"analytics_type = 'token_usage'" if by_model else "true"}
+    GROUP BY 1, 2, 3
+), answer AS (
+    SELECT items.*, {name} AS called, start AT TIME ZONE :timezone AS here FROM items
+    UNION ALL
+    SELECT NULL, NULL, NULL, {ALL_CALLS}, {_COST}, NULL, NULL FROM lines
+)
+SELECT * FROM answer ORDER BY start NULLS FIRST, cost DESC, key, called LIMIT :most
+"""
+
+
+_USAGE = {group_by: text(_usage(group_by)) for group_by in (None, *AdminGroup)}
+
+
+async def admin_usage(db: AsyncEngine, wanted: AdminWanted) -> AdminFound:
+    """Of each bucket, what cost most comes first. Raises: Problem 422 for a range or a zone that can not be; Unavailable."""
+    async with transaction(db, role=Role.ADMIN) as connection:
+        start, end = await bounds(connection, wanted)
+        values = {
+            "bucket": wanted.bucket.value,
+            "timezone": wanted.timezone,
+            "user_id": wanted.user_id,
+            "start": start,
+            "end": end,
+            "most": MOST_ITEMS + 2,
+        }
+        totals, *items = (await connection.execute(_USAGE[wanted.group_by], values)).all()
+    refuse_too_many(items)
+    return AdminFound(start=start, end=end, items=items, totals=totals)

@@ -1,0 +1,108 @@
+"""What all answers about usage have in common: parameters, counts, and CSV."""
+
+import csv
+import io
+from collections.abc import Iterable, Sequence
+from datetime import datetime
+from decimal import Decimal
+from typing import Any
+
+from pydantic import BaseModel
+from sqlalchemy import Row
+
+from services.gateway.problems import FieldError, Problem, invalid
+from services.gateway.usage_queries import local_start
+from shared.usage import Certainty
+
+COUNTS = ("input", "cached", "output", "thoughts", "tool", "total")
+ENDS = ("completed", "stopped", "failed")
+CSV = "text/csv"
+CSV_TOO: dict[int | str, dict[str, Any]] = {200: {"content": {CSV: {"schema": {"type": "string"}}}}}
+"""For a route's `responses`."""
+ZONE = r"^(?:Etc/GMT[+-][0-9]{1,2}|(?:EST5EDT|CST6CDT|MST7MDT|PST8PDT)|[A-Za-z][A-Za-z_]*(?:[/-][A-Za-z][A-Za-z_]*)*)$"
+"""Names only: PostgreSQL would also take offsets such as `-99`, which are no place's time."""
+HEADERS = {"Cache-Control": "no-store", "Vary": "Accept"}
+
+
+class TokenCounts(BaseModel):
+    """`input` includes `cached`; `total` = input + output + thoughts + tool."""
+
+    input: int
+    cached: int
+    output: int
+    thoughts: int
+    tool: int
+    total: int
+    certainty: Certainty
+
+
+class Ends(BaseModel):
+    completed: int
+    stopped: int
+    failed: int
+    total: int
+
+
+class EngineName(BaseModel):
+    id: str
+    name: str
+
+
+def wrong(field: str, detail: str) -> Problem:
+    return invalid("Some of the request's parameters are not valid.", [FieldError(field, detail)])
+
+
+def time_of(field: str, given: str | None) -> datetime | None:
+    """Raises: Problem 422. A plus sign that was not escaped arrives as a space."""
+    if given is None:
+        return None
+    try:
+        return datetime.fromisoformat(given.replace(" ", "+") if "T" in given else given)
+    except ValueError:
+        raise wrong(field, "is not a time such as 2026-11-01T00:00:00Z, nor a date") from None
+
+
+def prefers_csv(accept: str | None) -> bool:
+    """Whether CSV is named, and JSON is not named before it."""
+    names = [part.partition(";")[0].strip().lower() for part in (accept or "").split(",")]
+    return CSV in names and "application/json" not in names[: names.index(CSV)]
+
+
+def tokens_of(row: Row[Any]) -> dict[str, Any]:
+    certainty = Certainty.MEASURED
+    if row.unknown_calls:
+        certainty = Certainty.UNKNOWN
+    elif row.estimated_calls:
+        certainty = Certainty.ESTIMATED
+    return {**{name: getattr(row, name) or 0 for name in COUNTS}, "certainty": certainty.value}
+
+
+def ends_of(row: Row[Any]) -> dict[str, int]:
+    ends = {name: getattr(row, name) or 0 for name in ENDS}
+    return {**ends, "total": sum(ends.values())}
+
+
+def start_of(row: Row[Any]) -> str:
+    return local_start(row).isoformat().replace("+00:00", "Z")
+
+
+def decimal_text(amount: Decimal | None) -> str:
+    """Exact, in USD with ten decimals; of nothing, zero."""
+    return f"{amount or Decimal(0):.10f}"
+
+
+def csv_answer(
+    name: str, columns: Sequence[str], lines: Iterable[Sequence[Any]]
+) -> tuple[str, dict[str, str]]:
+    """The text and the headers of a CSV file; every line has the columns of the first."""
+    text = io.StringIO()
+    writer = csv.writer(text)
+    writer.writerow(columns)
+    writer.writerows([[_harmless(cell) for cell in line] for line in lines])
+    return text.getvalue(), HEADERS | {"Content-Disposition": f'attachment; filename="{name}.csv"'}
+
+
+def _harmless(cell: Any) -> Any:
+    """Spreadsheets run what begins like a formula; an apostrophe makes it text."""
+    runs = isinstance(cell, str) and cell.startswith(("=", "+", "-", "@", "\t", "\r"))
+    return f"'{cell}" if runs else cell

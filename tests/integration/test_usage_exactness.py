@@ -1,0 +1,106 @@
+"""Rollups = sum of the ledger = what happened, whatever is repeated, cut, rebuilt and re-priced at the same time."""
+
+import random
+from collections.abc import AsyncIterator, Iterator
+from decimal import Decimal
+from pathlib import Path
+
+import psycopg
+import pytest
+from sqlalchemy.ext.asyncio import AsyncEngine
+
+from deploy.local.postgres import PostgresServer
+from deploy.migrations.__main__ import run
+from services.analytics.pricing import PriceList
+from services.analytics.rebuild import Rebuilt, rebuild
+from services.analytics.reprice import Wanted, reprice
+from services.analytics.store import Store
+from shared.db import make_engine
+from tests.support.exactness import storm
+from tests.support.ledger import CLEAN, USERS, arrive, end, expected, found, plain, rows
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[PostgresServer]:
+    running = PostgresServer(Path(tmp_path_factory.mktemp("postgres")))
+    run("upgrade", running.start(), {"LEKHIKA_DB_PASSWORD_ANALYTICS": "for-tests"})
+    with psycopg.connect(running.url) as connection:
+        for user in USERS:
+            connection.execute("INSERT INTO users (id, display_name) VALUES (%s, 'somebody')", [user])
+    yield running
+    running.stop()
+
+
+@pytest.fixture
+async def engine(server: PostgresServer) -> AsyncIterator[AsyncEngine]:
+    with psycopg.connect(server.url) as connection:
+        connection.execute(CLEAN)
+    made = make_engine(server.url_for("lekhika_analytics", "for-tests"), application="test", pool_size=8)
+    yield made
+    await made.dispose()
+
+
+@pytest.mark.parametrize("seed", [1, 2, 3])
+async def test_replays_by_two_replicas_cut_anywhere_with_rebuilds_in_the_middle_are_exact(
+    server: PostgresServer, engine: AsyncEngine, seed: int
+) -> None:
+    prices = await Store(engine).prices()
+    events = await storm(engine, random.Random(seed), prices, executions=400)
+    assert found(server) == plain(expected(events, prices))
+    assert await Store(engine).differences() == []
+
+
+async def test_a_rebuild_puts_right_what_was_tampered_with_and_touches_nothing_else(
+    server: PostgresServer, engine: AsyncEngine
+) -> None:
+    store, dice = Store(engine), random.Random(4)
+    prices = await store.prices()
+    events = [end(dice) for _ in range(200)]
+    await store.count(arrive(events, prices))
+    with psycopg.connect(server.url) as connection:
+        changed = connection.execute(
+            "UPDATE user_analytics SET calls = calls + 1 WHERE engine_id = 'a'"
+        ).rowcount
+        gone = connection.execute("DELETE FROM user_analytics WHERE engine_id = 'b'").rowcount
+        connection.execute(
+            "INSERT INTO user_analytics (user_id, analytics_type, bucket, engine_id, engine_name, model,"
+            " model_type, completed) VALUES (%s, 'execution', '2020-01-01Z', 'x', 'X', '', 'none', 1)",
+            [USERS[0]],
+        )
+    done = await rebuild(engine)
+    assert (done.corrected, done.removed) == (changed + gone, 1)
+    assert found(server) == plain(expected(events, prices))
+    assert await rebuild(engine) == Rebuilt(rows=done.rows)
+
+
+async def test_a_new_price_list_holds_for_the_whole_ledger_and_a_dry_run_changes_nothing(
+    server: PostgresServer, engine: AsyncEngine
+) -> None:
+    store, dice = Store(engine), random.Random(5)
+    prices = await store.prices()
+    events = [end(dice) for _ in range(150)]
+    await store.count(arrive(events, PriceList([])))
+    unpriced = found(server)
+    would = await reprice(engine, Wanted(dry_run=True))
+    assert found(server) == unpriced
+    did = await reprice(engine, Wanted())
+    assert did["changed"] == would["changed"] != []
+    assert found(server) == plain(expected(events, prices))
+    total = rows(server, "SELECT sum(cost) AS cost FROM usage_ledger")[0]["cost"]
+    assert sum(Decimal(one["after"]) for one in did["changed"]) == total
+    assert (await reprice(engine, Wanted()))["changed"] == []
+
+
+async def test_only_the_model_and_the_time_that_were_asked_for_are_priced_anew(
+    server: PostgresServer, engine: AsyncEngine
+) -> None:
+    store = Store(engine)
+    await store.count(arrive([end(random.Random(6)) for _ in range(150)], PriceList([])))
+    edge = rows(server, "SELECT max(bucket) AS edge FROM usage_ledger")[0]["edge"]
+    await reprice(engine, Wanted(end=edge, model="gemini-2.5-pro"))
+    priced = rows(
+        server, "SELECT model, bucket FROM usage_ledger WHERE price_version IS NOT NULL AND total_tokens > 0"
+    )
+    assert {row["model"] for row in priced} == {"gemini-2.5-pro"}
+    assert max(row["bucket"] for row in priced) < edge
+    assert await store.differences() == []

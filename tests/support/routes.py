@@ -1,0 +1,171 @@
+"""Every route of the gateway, what it should answer to whom, and requests that are good but for who sends them."""
+
+import base64
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import httpx
+
+from services.gateway.data_subjects import CONFIRMATION
+from shared.ids import new_id
+from tests.support.gateway import Database, Person, add_person
+
+METHODS = ("get", "put", "post", "delete", "patch", "head", "options", "trace")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Rule:
+    """The intended status for whoever made the thing that is asked for, for another user, and for a superadmin."""
+
+    owner: int
+    other: int
+    superadmin: int
+    nobody: int = 401
+    """Also with a key that is expired, revoked or malformed, and with somebody else's token."""
+    body: Any = None
+
+
+def _own(status: int, body: Any = None) -> Rule:
+    """The maker's alone; others are told that there is no such thing."""
+    return Rule(owner=status, other=404, superadmin=404, body=body)
+
+
+def _each(status: int, body: Any = None) -> Rule:
+    """About the caller, or about nobody: everyone who is somebody."""
+    return Rule(owner=status, other=status, superadmin=status, body=body)
+
+
+def _admin(status: int, body: Any = None) -> Rule:
+    return Rule(owner=403, other=403, superadmin=status, body=body)
+
+
+ENGINE = {
+    "name": "Anybody's",
+    "nodes": [{"id": "text", "kind": "template", "template": "hello"}],
+    "output": "text",
+}
+PRICES = {"input": "1", "output": "2", "valid_from": "2031-01-01T00:00:00Z"}
+
+RULES: Mapping[str, Rule] = {
+    "POST /v1/executions": _each(202, {"engine": "book", "input": {"topic": "Bees"}}),
+    "GET /v1/executions": _each(200),
+    "GET /v1/executions/{execution_id}": _own(200),
+    "POST /v1/executions/{execution_id}/stop": _own(202),
+    "GET /v1/executions/{execution_id}/events": _own(200),
+    "GET /v1/executions/{execution_id}/output": _own(200),
+    "GET /v1/engines": _each(200),
+    "POST /v1/engines/validate": _each(200, ENGINE),
+    "GET /v1/engines/{engine_id}": _own(200),
+    "PUT /v1/engines/{engine_id}": Rule(owner=200, other=201, superadmin=201, body=ENGINE),
+    "DELETE /v1/engines/{engine_id}": _own(204),
+    "GET /v1/engines/{engine_id}/draft": _own(200),
+    "PUT /v1/engines/{engine_id}/draft": _each(200, ENGINE),
+    "DELETE /v1/engines/{engine_id}/draft": _own(204),
+    "POST /v1/engines/{engine_id}/publish": _own(200),
+    "GET /v1/engines/{engine_id}/versions": _own(200),
+    "GET /v1/engines/{engine_id}/versions/{number}": _own(200),
+    "POST /v1/engines/{engine_id}/restore": _own(200, {"version": 1}),
+    "PUT /v1/engines/{engine_id}/sharing": _own(200, {"visibility": "private"}),
+    "GET /v1/models": _each(200),
+    "GET /v1/usage": _each(200),
+    "GET /v1/usage/executions": _each(200),
+    "GET /v1/usage/insights": _each(200),
+    "GET /v1/me": _each(200),
+    "GET /v1/me/export": _each(200),
+    "DELETE /v1/me": _each(202, {"confirm": CONFIRMATION}),
+    "GET /v1/admin/workers": _admin(200),
+    "GET /v1/admin/usage": _admin(200),
+    "GET /v1/admin/executions": _admin(200),
+    "POST /v1/admin/executions/{execution_id}/force-stop": _admin(200, {"reason": "runs away"}),
+    "GET /v1/admin/audit": _admin(200),
+    "GET /v1/admin/erasures": _admin(200),
+    "GET /v1/admin/users/{user_id}/export": _admin(200),
+    "DELETE /v1/admin/users/{user_id}": _admin(202, {"reason": "asked for"}),
+    "GET /v1/admin/models": _admin(200),
+    "POST /v1/admin/models/refresh": _admin(503),  # there is no executor that could ask the provider
+    "PUT /v1/admin/models/{name}": _admin(200, {"tier": "payg"}),
+    "DELETE /v1/admin/models/{name}": _admin(200),
+    "POST /v1/admin/models/{name}/prices": _admin(200, PRICES),
+}
+
+
+def routes_of(document: Mapping[str, Any]) -> set[str]:
+    """`GET /v1/me` and so on, of an OpenAPI document."""
+    return {
+        f"{method.upper()} {path}"
+        for path, operations in document["paths"].items()
+        for method in operations
+        if method in METHODS
+    }
+
+
+@dataclass(frozen=True)
+class Things:
+    """What the owner made, by the names that paths give it. `mark` is in all of it, and in nothing of others."""
+
+    mark: str
+    path: Mapping[str, str]
+
+
+@dataclass(frozen=True)
+class Cast:
+    """New people for every route: some routes leave nothing of them."""
+
+    owner: Person
+    other: Person
+    superadmin: Person
+    refused: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
+    """Headers that make nobody anybody."""
+
+
+def new_cast(database: Database) -> Cast:
+    people = {name: Person(new_id(), f"lk_{new_id()}") for name in ("owner", "other", "superadmin")}
+    for name, person in people.items():
+        add_person(database, name, person, "superadmin" if name == "superadmin" else "user")
+    return Cast(**people, refused=_refused(database))
+
+
+def _refused(database: Database) -> Mapping[str, Mapping[str, str]]:
+    found: dict[str, Mapping[str, str]] = {"nobody": {}}
+    for name, column in (("expired", "expires_at"), ("revoked", "revoked_at")):
+        person = Person(new_id(), f"lk_{new_id()}")
+        add_person(database, name, person, "superadmin")
+        database.execute(
+            f"update api_keys set {column} = now() - interval '1 s' where user_id = %s", person.user_id
+        )
+        found[name] = person.headers
+    found["malformed"] = {"Authorization": "Bearer lk_' or 1=1"}
+    found["token of a stranger"] = {"Authorization": f"Bearer {_stranger()}"}
+    return found
+
+
+def _stranger() -> str:
+    """A token that somebody unknown has made out to a superadmin."""
+    parts = (
+        {"alg": "RS256", "typ": "JWT", "kid": "theirs"},
+        {"iss": "https://elsewhere.example", "sub": "root", "aud": "lekhika", "exp": 4102444800},
+    )
+    encoded = [base64.urlsafe_b64encode(json.dumps(part).encode()).decode().rstrip("=") for part in parts]
+    return ".".join([*encoded, base64.urlsafe_b64encode(b"x" * 256).decode().rstrip("=")])
+
+
+async def made_by(owner: httpx.AsyncClient, root: httpx.AsyncClient, person: Person) -> Things:
+    """One of everything, of its owner alone."""
+    mark = f"mark-{new_id()}"
+    engine_id, model = f"own-{new_id()}", f"model-{new_id()}"
+    definition = {**ENGINE, "name": mark, "inputs": {"topic": {"type": "text"}}}
+    (await owner.put(f"/v1/engines/{engine_id}", json=definition)).raise_for_status()
+    (await owner.put(f"/v1/engines/{engine_id}/draft", json=definition)).raise_for_status()
+    started = await owner.post("/v1/executions", json={"engine": engine_id, "input": {"topic": mark}})
+    started.raise_for_status()
+    (await root.put(f"/v1/admin/models/{model}", json={"tier": "payg"})).raise_for_status()
+    path = {
+        "engine_id": engine_id,
+        "execution_id": started.json()["id"],
+        "number": "1",
+        "user_id": person.user_id,
+        "name": model,
+    }
+    return Things(mark, path)
