@@ -43,6 +43,7 @@ bench: $(READY)  ## Measure, beside the bare floor
 	$(BIN)/python -m tests.bench.fairness
 	$(BIN)/python -m tests.bench.viewers
 	$(BIN)/python -m tests.bench.book
+	$(BIN)/python -m tests.bench.usage
 
 faults: $(READY)  ## The fault suite: kills and lost connections (minutes)
 	$(BIN)/pytest tests/faults --timeout 900 -s

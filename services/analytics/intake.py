@@ -2,8 +2,9 @@
 
 import asyncio
 import contextlib
+import time
 from collections.abc import Iterator, Sequence
-from datetime import UTC, datetime
+from datetime import UTC
 
 import nats.errors
 from nats.aio.msg import Msg
@@ -19,7 +20,7 @@ from shared.errors import Unavailable, UnknownEvent
 from shared.events import ExecutionCompleted, ExecutionFailed, ExecutionStopped, Recorded
 from shared.fault_points import Point, reach
 from shared.logs import get_logger
-from shared.messages import MESSAGE_ID, from_delivery
+from shared.messages import MESSAGE_ID, from_delivery, stored_at
 from shared.subjects import execution_of
 from shared.telemetry import extract, tracer
 
@@ -160,9 +161,9 @@ def _measure(messages: Sequence[Msg], result: Counted) -> None:
     measures.COUNTED.labels("set_aside").inc(rejected)
     names.SET_ASIDE.labels(READER).inc(rejected)
     measures.BATCH_EVENTS.observe(len(messages))
-    now = datetime.now(UTC)
+    now = time.time()
     for message in messages:
-        measures.BEHIND_SECONDS.observe((now - message.metadata.timestamp).total_seconds())
+        measures.BEHIND_SECONDS.observe(now - stored_at(message))
 
 
 @contextlib.contextmanager
