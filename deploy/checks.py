@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from datetime import UTC
 from typing import Any
 
 import psycopg
@@ -21,13 +22,13 @@ SELECT current_user, rolsuper OR rolbypassrls OR current_user = 'lekhika_analyti
 FROM pg_roles WHERE rolname = current_user
 """
 _POWERS = """
-SELECT rolname FROM pg_roles WHERE rolname LIKE 'lekhika\\_%' AND (rolsuper OR rolcreaterole OR rolcreatedb
+SELECT rolname FROM pg_roles WHERE starts_with(rolname, 'lekhika_') AND (rolsuper OR rolcreaterole OR rolcreatedb
     OR rolbypassrls OR rolinherit OR rolreplication OR has_schema_privilege(rolname, 'public', 'CREATE')
     OR rolcanlogin <> (rolname = ANY(%s)))
 """
 _MEMBERS = """
 SELECT pg_get_userbyid(roleid), pg_get_userbyid(member) FROM pg_auth_members
-WHERE pg_get_userbyid(member) LIKE 'lekhika\\_%' AND pg_get_userbyid(roleid) LIKE 'lekhika\\_%'
+WHERE starts_with(pg_get_userbyid(member), 'lekhika_') AND starts_with(pg_get_userbyid(roleid), 'lekhika_')
 """
 _KEYS = """
 SELECT relname, contype::text, ARRAY(
@@ -96,7 +97,7 @@ def _check(connection: psycopg.Connection[Any], name: str, proves: str, find: Fi
 def _sums(connection: psycopg.Connection[Any]) -> Iterator[str]:
     for what, user, kind, bucket, engine, _, model, *_ in connection.execute(DIFFERENCES.text.encode()):
         of_model = f", {model}" if model else ""
-        yield f"{what}: {kind} of {user} at {bucket:%Y-%m-%dT%H:%MZ}, {engine}{of_model}"
+        yield f"{what}: {kind} of {user} at {bucket.astimezone(UTC):%Y-%m-%dT%H:%MZ}, {engine}{of_model}"
 
 
 def _ledger(connection: psycopg.Connection[Any]) -> Iterator[str]:

@@ -72,8 +72,8 @@ def _usage(group_by: AdminGroup | None) -> str:
     name = _NAMES if group_by is AdminGroup.USER else "items.name"
     return f"""
 WITH sums AS MATERIALIZED (
-    SELECT CASE WHEN :bucket = 'all' THEN CAST(:start AS timestamptz)
-            ELSE date_trunc(nullif(:bucket, 'all'), bucket, :timezone) END AS start,
+    SELECT CASE WHEN CAST(:bucket AS text) = 'all' THEN CAST(:start AS timestamptz)
+            ELSE date_trunc(nullif(CAST(:bucket AS text), 'all'), bucket, :timezone) END AS start,
         {_GROUPS[group_by]}, analytics_type, {EACH_SUM}, sum(total_cost) AS total_cost,
         sum(unpriced_tokens) AS unpriced_tokens
     FROM user_analytics WHERE bucket >= :start AND bucket < :end

@@ -42,11 +42,11 @@ INSERT INTO usage_ledger (execution_id, line, user_id, engine_id, engine_name, b
     attempts, requested_at, started_at, model, model_type, certainty, long_context, calls, input_tokens, output_tokens,
     cost, price_version)
 SELECT lpad(to_hex(n), 32, '0')::uuid, line,
-    CASE WHEN n % 100 = 0 THEN %(busy)s::uuid ELSE %(other)s::uuid END,
-    'engine-' || n / 100 % 3, 'Engine', date_bin('15 minutes', ended, '2000-01-01Z'), ended,
+    CASE WHEN mod(n, 100) = 0 THEN %(busy)s::uuid ELSE %(other)s::uuid END,
+    'engine-' || mod(n / 100, 3), 'Engine', date_bin('15 minutes', ended, '2000-01-01Z'), ended,
     CASE WHEN line = 0 THEN n::text END, CASE WHEN line = 0 THEN 'completed' END, CASE WHEN line = 0 THEN 'included' END,
     CASE WHEN line = 0 THEN 1 END, CASE WHEN line = 0 THEN ended END, CASE WHEN line = 0 THEN ended END,
-    CASE WHEN line = 1 THEN 'model-' || n / 300 % 2 END, CASE WHEN line = 1 THEN 'included' END,
+    CASE WHEN line = 1 THEN 'model-' || mod(n / 300, 2) END, CASE WHEN line = 1 THEN 'included' END,
     CASE WHEN line = 1 THEN 'measured' END, CASE WHEN line = 1 THEN false END, line, line * 1000, line * 500,
     CASE WHEN line = 1 THEN 0.0026250000 END, CASE WHEN line = 1 THEN 1 END
 FROM generate_series(%(first)s::bigint, %(last)s::bigint) AS n CROSS JOIN generate_series(0, 1) AS line
