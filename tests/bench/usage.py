@@ -27,7 +27,7 @@ from shared.db import make_engine
 from shared.subjects import ANALYTICS_CONSUMER, EXECUTIONS, event_subject
 from tests.bench.figures import Figure, Report, percentile
 from tests.support.gateway import Database, migrated, running_gateway
-from tests.support.ledger import arrive, end
+from tests.support.ledger import arrive, end, usage
 
 ROWS = 1_000_000
 STORED = 40_000
@@ -64,8 +64,9 @@ async def engine_of(database: Database) -> AsyncIterator[AsyncEngine]:
 
 
 def ends_of(database: Database, count: int) -> Sequence[ev.Recorded]:
+    """Each of them used one model."""
     dice, people = random.Random(1), [person.user_id for person in database.people.values()]
-    return [end(dice, user_id=dice.choice(people)) for _ in range(count)]
+    return [end(dice, user_id=dice.choice(people), usage=(usage(dice),)) for _ in range(count)]
 
 
 async def store_rate(database: Database, report: Report) -> None:
@@ -142,6 +143,8 @@ async def lag(nc: nats.Connection, server: NatsServer, database: Database, port:
     """From the end's time in the log to the commit that counted it, by the service's own histogram."""
     events = ends_of(database, RATE * SECONDS)
     async with analytics(server, database, port):
+        while not await asyncio.to_thread(ready, port):  # noqa: ASYNC110
+            await asyncio.sleep(0.05)
         began = time.perf_counter()
         for place, event in enumerate(events):
             await publish(nc, [event])
@@ -163,6 +166,14 @@ async def lag(nc: nats.Connection, server: NatsServer, database: Database, port:
             met=p99 <= 1,
         )
     )
+
+
+def ready(port: int) -> bool:
+    try:
+        with urllib.request.urlopen(f"http://127.0.0.1:{port}/readyz") as answer:
+            return bool(answer.status == 200)
+    except OSError:
+        return False
 
 
 def metrics(port: int) -> str:
