@@ -131,17 +131,20 @@ def _grants(connection: psycopg.Connection[Any]) -> Iterator[str]:
         yield f"table {table} is {'missing' if table in access.GRANTS else 'not decided on'}"
     for place in sorted({*is_there, *should}):
         table, role = place
-        if surplus := is_there.get(place, set()) - should.get(place, set()):
-            yield f"{role} may {_words(surplus)} {table}, and should not"
-        if lacking := should.get(place, set()) - is_there.get(place, set()):
-            yield f"{role} may not {_words(lacking)} {table}, and should"
+        there, wanted = _single(is_there.get(place, set())), _single(should.get(place, set()))
+        for word in sorted(there - wanted):
+            yield f"{role} may {word} {table}, and should not"
+        for word in sorted(wanted - there):
+            yield f"{role} may not {word} {table}, and should"
 
 
-def _words(privileges: Iterable[access.Privilege]) -> str:
-    return ", ".join(
-        name if columns is None else f"{name} ({', '.join(sorted(columns))}) of"
-        for name, columns in sorted(privileges, key=lambda one: one[0])
-    )
+def _single(privileges: Iterable[access.Privilege]) -> set[str]:
+    """Each privilege, and of a limited one each column, in words that the name of the table follows."""
+    return {
+        word
+        for name, columns in privileges
+        for word in ([name] if columns is None else [f"{name} ({column}) of" for column in columns])
+    }
 
 
 def _policies(connection: psycopg.Connection[Any]) -> Iterator[str]:
