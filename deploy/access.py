@@ -16,11 +16,16 @@ Grants = Mapping[tuple[str, str], set[Privilege]]
 GRANTS: Mapping[str, Mapping[str, str]] = {
     "alembic_version": {},
     "users": {
-        "lekhika_user": "SELECT[*-anonymised_at]",
-        "lekhika_auth": "SELECT[*-created_at]",
+        "lekhika_user": "SELECT[*-anonymised_at,disabled_at]",
+        "lekhika_auth": "INSERT[id,email,display_name] SELECT[*-created_at]",
         "lekhika_analytics": "SELECT[id]",
         "lekhika_admin": "INSERT SELECT UPDATE",
     },
+    "user_passwords": {
+        "lekhika_auth": "INSERT SELECT UPDATE[digest,changed_at]",
+        "lekhika_admin": "DELETE INSERT SELECT[*-digest] UPDATE[digest,changed_at]",
+    },
+    "user_identities": {"lekhika_auth": "INSERT SELECT", "lekhika_admin": "DELETE SELECT"},
     "api_keys": {
         "lekhika_user": "INSERT SELECT[*-digest] UPDATE[name,expires_at,revoked_at]",
         "lekhika_auth": "SELECT UPDATE[last_used_at]",

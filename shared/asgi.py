@@ -59,6 +59,7 @@ async def serve(
             log_config=None,
             access_log=False,
             server_header=False,
+            proxy_headers=False,  # whoever needs the address decides whom to believe
             timeout_graceful_shutdown=graceful_seconds,
         )
     )

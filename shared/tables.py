@@ -78,6 +78,21 @@ users = Table(
     _text("role", default="user"),
     _time("created_at", now=True),
     _time("anonymised_at", null=True),
+    _time("disabled_at", null=True),
+)
+
+user_passwords = Table(
+    "user_passwords", metadata, _user_id(key=True), _text("digest"), _time("changed_at", now=True)
+)
+"""`digest` is an argon2id hash with its own salt and parameters."""
+
+user_identities = Table(
+    "user_identities",
+    metadata,
+    Column("issuer", Text, primary_key=True),
+    Column("subject", Text, primary_key=True),
+    _user_id(),
+    _time("created_at", now=True),
 )
 
 api_keys = Table(

@@ -16,6 +16,7 @@ from deploy.local import (
     commands_fleet,
     commands_maintenance,
     commands_models,
+    commands_people,
     commands_runs,
     commands_stack,
     failures,
@@ -46,6 +47,7 @@ def build() -> typer.Typer:
     admin.add_typer(commands_models.app, name="models")
     commands_audit.register(admin)
     commands_maintenance.register(app, admin)
+    commands_people.register(admin)
     app.add_typer(admin, name="admin")
     return app
 

@@ -2,6 +2,7 @@
 
 import contextlib
 import logging
+import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
 from pathlib import Path
 from typing import Any, cast
@@ -25,28 +26,38 @@ from services.gateway import (
     engine_lifecycle,
     engines,
     executions,
+    keys,
     me,
     models,
     openapi,
     problems,
+    sessions,
     usage,
     usage_admin,
     usage_admin_executions,
     usage_insights,
+    users,
     workers,
 )
-from services.gateway.auth import CHANGED_KEYS, Authenticator
+from services.gateway.authenticator import CHANGED_KEYS, Authenticator
 from services.gateway.body_limit import BodyLimit
 from services.gateway.catalogue import Catalogue
 from services.gateway.connection import DroppableConnection
 from services.gateway.conversions import Conversions
+from services.gateway.cookies import CSRF_HEADER
 from services.gateway.eraser import Eraser
 from services.gateway.idempotency import IdempotencyKeys
+from services.gateway.identity_tokens import IdentityTokens
 from services.gateway.lanes import Lanes
+from services.gateway.last_used import LastUsed
+from services.gateway.log_in_limits import LogInLimits
 from services.gateway.log_room import LogRoom
 from services.gateway.middleware import Observe, SecurityHeaders
 from services.gateway.parts import Parts
+from services.gateway.passwords import Passwords
 from services.gateway.projector import Projector
+from services.gateway.provider_keys import ProviderKeys
+from services.gateway.rate_limits import Buckets
 from services.gateway.request_bodies import Bodies
 from services.gateway.settings import GatewaySettings
 from services.gateway.texts import Texts
@@ -111,7 +122,20 @@ def create_app(parts: Parts) -> FastAPI:
     app.state.parts = parts
     problems.install(app)
     openapi.install(app)
-    for module in (executions, engines, engine_lifecycle, models, usage, usage_insights, me, workers):
+    ours = (
+        executions,
+        engines,
+        engine_lifecycle,
+        models,
+        usage,
+        usage_insights,
+        me,
+        keys,
+        sessions,
+        users,
+        workers,
+    )
+    for module in ours:
         app.include_router(module.router)
     admins = (models.admin, usage_admin.router, usage_admin_executions.router, audit_log.router)
     for router in (*admins, data_export.router, data_subjects.router):
@@ -124,13 +148,14 @@ def create_app(parts: Parts) -> FastAPI:
     app.add_middleware(
         CORSMiddleware,
         allow_origins=parts.settings.allowed_origins(),
-        allow_methods=["GET", "POST", "PUT", "DELETE"],
+        allow_methods=["GET", "POST", "PUT", "PATCH", "DELETE"],
         allow_headers=[
             "Authorization",
             "Content-Type",
             "Idempotency-Key",
             "If-Match",
             "Last-Event-ID",
+            CSRF_HEADER,
             "traceparent",
         ],
         expose_headers=[
@@ -169,6 +194,7 @@ async def compose(settings: GatewaySettings, stop: Stop) -> AsyncIterator[Parts]
         settings.database_url.get_secret_value(), application=SERVICE, pool_size=settings.database_pool
     )
     log, artifacts = ExecutionLog(nc), Artifacts(nc.jetstream())
+    tokens = settings.tokens()
     parts = Parts(
         settings=settings,
         nc=nc,
@@ -176,7 +202,12 @@ async def compose(settings: GatewaySettings, stop: Stop) -> AsyncIterator[Parts]
         log=log,
         artifacts=artifacts,
         db=db,
-        authenticator=Authenticator(db),
+        authenticator=Authenticator(db, nc),
+        identity_tokens=IdentityTokens(tokens, ProviderKeys(tokens)) if tokens else None,
+        passwords=Passwords(),
+        log_ins=LogInLimits(settings),
+        requests=Buckets(settings.requests_per_second, settings.requests_burst),
+        last_used=LastUsed(db, settings, time.monotonic),
         catalogue=Catalogue(db, nc),
         lanes=Lanes(nc, log, db, settings.now_per_user),
         room=LogRoom(nc),
@@ -197,6 +228,7 @@ async def compose(settings: GatewaySettings, stop: Stop) -> AsyncIterator[Parts]
         async with (
             _heard(nc, CHANGED_KEYS, parts.authenticator.hear),
             parts.catalogue,
+            parts.last_used.running(),
             parts.lanes.running(stop.fail),
             parts.room.running(stop.fail),
             _running(Projector(parts).run(stop), "projector", stop),

@@ -1,4 +1,4 @@
-"""Who did what to whom, when and why. Rows are only ever added: see docs/audit.md."""
+"""Who did what to whom, when and why. Rows are only ever added: `docs/audit.md`."""
 
 from collections.abc import Mapping
 from typing import Any

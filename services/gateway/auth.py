@@ -1,121 +1,56 @@
-"""Who is calling: from the API key to a `Principal`, remembered by the key's digest for a short while."""
+"""Who is calling, and whether they may: the one place that every route asks."""
 
-import hashlib
-import re
-from dataclasses import dataclass
-from datetime import UTC, datetime
+import hmac
+import math
+import time
 from typing import Annotated
 
-from fastapi import Depends
-from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
-from nats.aio.msg import Msg
-from sqlalchemy import select
-from sqlalchemy.ext.asyncio import AsyncEngine
+from fastapi import Depends, Request
+from fastapi.security import APIKeyCookie, HTTPAuthorizationCredentials, HTTPBearer
 
+from services.gateway import scopes
+from services.gateway.cookies import CSRF_HEADER, SESSION, session_of
+from services.gateway.identity_tokens import LOOKS_LIKE_ONE, TokenRefused
 from services.gateway.parts import Parts, get_parts
+from services.gateway.principal import Principal
 from services.gateway.problems import Problem
-from services.gateway.remembered import Ages, Remembered
-from shared.db import Role, transaction
-from shared.tables import api_keys, users
 
-CHANGED_KEYS = "changed.keys"
-"""Core NATS subject for whoever revokes a key: its id, or nothing for all keys. No route revokes yet."""
-AGES = Ages(fresh=15.0, soon=60.0, stale=3600.0)
-"""A revocation that is broadcast counts at once. If its broadcast was missed, the key still ends: at the first use after a minute,
-or a moment after its first use after 15 s; while Postgres does not answer, after an hour."""
-REMEMBERED = 20_000
+__all__ = ["Principal", "Superadmin", "User", "require_superadmin", "require_user"]
 
-_KEY = re.compile(r"lk_[A-Za-z0-9_-]{16,200}")
-_BEARER = HTTPBearer(auto_error=False, description="An API key, `lk_...`")
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Principal:
-    """Somebody who may call. `role` is `user` or `superadmin`."""
-
-    user_id: str
-    role: str
-    key_id: str
-    scopes: frozenset[str]
-    email: str | None = None
-    name: str = ""
-
-    @property
-    def superadmin(self) -> bool:
-        return self.role == "superadmin"
-
-
-@dataclass(frozen=True, slots=True)
-class _Key:
-    principal: Principal
-    expires_at: datetime | None
-
-
-class Authenticator:
-    """Finds principals by key, from memory where it can. Keys are remembered by their digest."""
-
-    def __init__(self, db: AsyncEngine) -> None:
-        self._db = db
-        self._keys: Remembered[bytes, _Key] = Remembered(self._find, AGES, most=REMEMBERED)
-
-    async def principal(self, key: str) -> Principal | None:
-        """None for a key that is malformed, unknown, revoked or expired.
-
-        Raises: Unavailable, when Postgres does not answer and the key is not in memory.
-        """
-        if _KEY.fullmatch(key) is None:
-            return None
-        known = await self._keys.get(hashlib.sha256(key.encode()).digest())
-        if known is None or (known.expires_at is not None and known.expires_at <= datetime.now(UTC)):
-            return None
-        return known.principal
-
-    async def _find(self, digest: bytes) -> _Key | None:
-        query = (
-            select(
-                *(api_keys.c[name] for name in ("id", "user_id", "scopes", "expires_at")),
-                *(users.c[name] for name in ("role", "email", "display_name")),
-            )
-            .join(users, users.c.id == api_keys.c.user_id)
-            .where(
-                api_keys.c.digest == digest, api_keys.c.revoked_at.is_(None), users.c.anonymised_at.is_(None)
-            )
-        )
-        async with transaction(self._db, role=Role.AUTH) as connection:
-            row = (await connection.execute(query)).one_or_none()
-        if row is None:
-            return None
-        principal = Principal(
-            user_id=row.user_id,
-            role=row.role,
-            key_id=row.id,
-            scopes=frozenset(row.scopes),
-            email=row.email,
-            name=row.display_name,
-        )
-        return _Key(principal, row.expires_at)
-
-    async def hear(self, msg: Msg) -> None:
-        """A broadcast on `changed.keys`: what is remembered of that key is forgotten at once."""
-        key_id = msg.data.decode(errors="replace")
-        self._keys.forget(lambda _, known: not key_id or known.principal.key_id == key_id)
+_BEARER = HTTPBearer(
+    auto_error=False, description="An API key, `lk_...`, or a token of the configured identity provider"
+)
+_COOKIE = APIKeyCookie(
+    name=SESSION,
+    auto_error=False,
+    scheme_name="Session",
+    description=f"Of `POST /v1/session`. What changes something also needs the header `{CSRF_HEADER}`.",
+)
 
 
 async def require_user(
+    request: Request,
     parts: Annotated[Parts, Depends(get_parts)],
     credentials: Annotated[HTTPAuthorizationCredentials | None, Depends(_BEARER)],
+    _: Annotated[str | None, Depends(_COOKIE)],
 ) -> Principal:
-    """Raises: Problem 401 without a good key; Unavailable."""
-    if credentials is None:
-        raise _unauthorized("Send an API key: Authorization: Bearer lk_...")
-    principal = await parts.authenticator.principal(credentials.credentials)
-    if principal is None:
-        raise _unauthorized("This API key is malformed, unknown, revoked or expired.")
+    """Raises: Problem 401 without a good key, session or token; 403, when the CSRF token or a scope is missing; 429;
+    Unavailable.
+    """
+    if credentials is not None:
+        principal = await _by_bearer(parts, credentials.credentials)
+    elif "authorization" in request.headers:
+        raise _unauthorized("The header Authorization must be: Bearer lk_...")
+    else:
+        principal = await _by_cookie(parts, request)
+    _limit(parts, principal, request)
+    _check_scope(principal, request)
+    parts.last_used.note(principal)
     return principal
 
 
 async def require_superadmin(principal: Annotated[Principal, Depends(require_user)]) -> Principal:
-    """Raises: Problem 401 or 403; Unavailable."""
+    """Raises: Problem 401, 403 or 429; Unavailable."""
     if not principal.superadmin:
         raise Problem(403, "forbidden", "Not allowed", "Only superadmins may do this.")
     return principal
@@ -123,6 +58,64 @@ async def require_superadmin(principal: Annotated[Principal, Depends(require_use
 
 User = Annotated[Principal, Depends(require_user)]
 Superadmin = Annotated[Principal, Depends(require_superadmin)]
+
+
+async def _by_bearer(parts: Parts, given: str) -> Principal:
+    if parts.identity_tokens is not None and LOOKS_LIKE_ONE.fullmatch(given):
+        try:
+            claims = await parts.identity_tokens.claims(given)
+        except TokenRefused as refusal:
+            raise _unauthorized(str(refusal)) from None
+        principal = await parts.authenticator.by_claims(claims)
+        if principal is None:
+            raise _unauthorized("This account is disabled.")
+        return principal
+    principal = await parts.authenticator.by_key(given)
+    if principal is None:
+        raise _unauthorized("This API key is malformed, unknown, revoked or expired.")
+    return principal
+
+
+async def _by_cookie(parts: Parts, request: Request) -> Principal:
+    cookie = session_of(request, parts.settings)
+    if cookie is None:
+        raise _unauthorized("Send an API key: Authorization: Bearer lk_...")
+    session = await parts.authenticator.by_session(cookie)
+    if session is None:
+        raise _unauthorized("The session has ended. Log in again.")
+    if request.method not in scopes.READING:
+        given = request.headers.get(CSRF_HEADER, "")
+        if not hmac.compare_digest(given.encode(), session.csrf.encode()):
+            detail = f"With a session, send its CSRF token in the header {CSRF_HEADER}."
+            raise Problem(403, "csrf_failed", "The CSRF token is missing or wrong", detail)
+    return session.principal
+
+
+def _limit(parts: Parts, principal: Principal, request: Request) -> None:
+    """Stops are left out: whoever started too much must be able to end it."""
+    if request.method == "POST" and request.scope["path"].endswith(("/stop", "/force-stop")):
+        return
+    wait = parts.requests.take(principal.credential, time.monotonic())
+    if wait > 0:
+        raise too_many("rate_limited", "This key, session or token is used too often.", wait)
+
+
+def too_many(code: str, detail: str, wait: float) -> Problem:
+    """429; `wait` in seconds."""
+    seconds = str(math.ceil(wait))
+    detail = f"{detail} Try again in {seconds} s."
+    return Problem(429, code, "Too many requests", detail, headers={"Retry-After": seconds})
+
+
+def _check_scope(principal: Principal, request: Request) -> None:
+    missing = scopes.missing(request.method, request.scope["path"], principal.scopes)
+    if missing is not None:
+        detail = (
+            "This call needs an API key without scopes."
+            if missing == scopes.ALL
+            else f"This API key lacks the scope {missing}."
+        )
+        raise Problem(403, "scope_missing", "Not allowed for this key", detail, extra={"scope": missing})
 
 
 def _unauthorized(detail: str) -> Problem:

@@ -126,18 +126,6 @@ class OutputAnswer(BaseModel):
     text: str
 
 
-class MeAnswer(BaseModel):
-    """`provider`: `stand-in` where no real model answers."""
-
-    user_id: str
-    email: str | None
-    name: str
-    role: Literal["user", "superadmin"]
-    provider: str
-    limits: LimitsAnswer
-    retention_hours: float
-
-
 class WorkerList(BaseModel):
     items: list[dict[str, Any]]
     next_cursor: None = None

@@ -11,6 +11,10 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 
 from services.gateway.conversions import Conversions
 from services.gateway.idempotency import IdempotencyKeys
+from services.gateway.identity_tokens import IdentityTokens
+from services.gateway.last_used import LastUsed
+from services.gateway.passwords import Passwords
+from services.gateway.rate_limits import Buckets
 from services.gateway.request_bodies import Bodies
 from services.gateway.settings import GatewaySettings
 from services.gateway.texts import Texts
@@ -18,10 +22,11 @@ from shared.artifacts import Artifacts
 from shared.log import ExecutionLog
 
 if TYPE_CHECKING:  # they use Parts themselves
-    from services.gateway.auth import Authenticator
+    from services.gateway.authenticator import Authenticator
     from services.gateway.catalogue import Catalogue
     from services.gateway.eraser import Eraser
     from services.gateway.lanes import Lanes
+    from services.gateway.log_in_limits import LogInLimits
     from services.gateway.log_room import LogRoom
     from services.gateway.workers import Fleet
 
@@ -35,6 +40,12 @@ class Parts:
     artifacts: Artifacts
     db: AsyncEngine
     authenticator: "Authenticator"
+    identity_tokens: IdentityTokens | None
+    """None when no tokens of an identity provider are taken."""
+    passwords: Passwords
+    log_ins: "LogInLimits"
+    requests: Buckets
+    last_used: LastUsed
     catalogue: "Catalogue"
     lanes: "Lanes"
     room: "LogRoom"

@@ -1,11 +1,11 @@
 """`python -m services.gateway.seed`: the first users and the sample engines. Can be run again at any time.
 
-Reads JSON from stdin: {"users": [{"user_id", "email", "name", "role", "api_key"}]}, all texts, `role` user or
-superadmin; other fields are ignored. Of a key only its SHA-256 is stored. Exit codes: 1 refused, 2 wrong usage.
+Reads JSON from stdin: {"users": [{"user_id", "email", "name", "role", "api_key", "password"}]}, all texts, `role` user
+or superadmin, `password` optional; other fields are ignored. Of keys and passwords only digests are stored; a password
+that is there stays. Exit codes: 1 refused, 2 wrong usage.
 """
 
 import asyncio
-import hashlib
 import json
 import sys
 from collections.abc import Iterable
@@ -19,7 +19,11 @@ from sqlalchemy import text
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from services.gateway import engine_store
+from services.gateway import engine_store, passwords
+from services.gateway.digests import digest
+from services.gateway.key_store import PREFIX
+from services.gateway.person_fields import GivenPassword
+from services.gateway.session_store import set_password
 from shared.db import Role, make_engine, transaction
 from shared.errors import LekhikaError, Permanent
 from shared.ids import new_id
@@ -43,6 +47,7 @@ class SeedUser(BaseModel):
     name: Annotated[str, Field(min_length=1, max_length=200)]
     role: Literal["user", "superadmin"] = "user"
     api_key: Annotated[SecretStr, Field(min_length=19)]
+    password: GivenPassword | None = None
 
 
 class Seed(BaseModel):
@@ -59,6 +64,8 @@ _KEY = text("""
 INSERT INTO api_keys (id, user_id, prefix, digest, name) VALUES (:id, :user_id, :prefix, :digest, 'first key')
 ON CONFLICT DO NOTHING
 """)
+
+_HAS_PASSWORD = text("SELECT 1 FROM user_passwords WHERE user_id = :user_id")
 
 
 def samples() -> Iterable[Engine]:
@@ -87,9 +94,10 @@ async def _put_user(connection: AsyncConnection, user: SeedUser) -> None:
     values = {"id": str(user.user_id), "email": user.email, "name": user.name, "role": user.role}
     await connection.execute(_USER, values)
     key = user.api_key.get_secret_value()
-    digest = hashlib.sha256(key.encode()).digest()
-    row = {"id": new_id(), "user_id": str(user.user_id), "prefix": key[:8], "digest": digest}
+    row = {"id": new_id(), "user_id": str(user.user_id), "prefix": key[:PREFIX], "digest": digest(key)}
     await connection.execute(_KEY, row)
+    if user.password is not None and (await connection.execute(_HAS_PASSWORD, row)).first() is None:
+        await set_password(connection, str(user.user_id), passwords.digest(user.password))
 
 
 def main() -> int:

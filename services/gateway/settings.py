@@ -1,11 +1,42 @@
 """Settings of the gateway."""
 
+from dataclasses import dataclass
 from typing import Annotated
 
-from pydantic import AliasChoices, Field, PositiveInt, SecretStr
+from pydantic import (
+    AliasChoices,
+    Field,
+    PositiveFloat,
+    PositiveInt,
+    SecretStr,
+    ValidationInfo,
+    field_validator,
+)
 
+from services.gateway.addresses import Network, networks
 from shared.settings import ServiceSettings
 from shared.workflow import Limits
+
+ASYMMETRIC = frozenset(
+    {"RS256", "RS384", "RS512", "PS256", "PS384", "PS512", "ES256", "ES384", "ES512", "EdDSA"}
+)
+"""Whoever can check a signature of one of these can not make one."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TokenSettings:
+    """What is known of the one identity provider."""
+
+    issuer: str
+    audience: str
+    jwks_url: str
+    """Empty: found by discovery."""
+    algorithms: frozenset[str]
+    leeway_seconds: float
+    email_claim: str
+    name_claim: str
+    refetch_seconds: float
+    keys_seconds: float
 
 
 class GatewaySettings(ServiceSettings):
@@ -33,6 +64,42 @@ class GatewaySettings(ServiceSettings):
     """The most that `limits.nodes` of one execution may be."""
     force_after_seconds: Annotated[float, Field(ge=0)] = 10.0
     """How long after the first stop its owner may force it; a superadmin need not wait."""
+    https: bool = False
+    """Browsers reach the gateway by HTTPS, through a proxy: the console's cookies are for HTTPS only."""
+    session_idle_seconds: PositiveInt = 12 * 3600
+    """A session of the console ends when it was not used for so long."""
+    session_seconds: PositiveInt = 14 * 24 * 3600
+    """A session ends so long after its log-in, however much it is used."""
+    login_attempts_per_email: PositiveInt = 10
+    """Failed log-ins with one email address within `login_window_seconds`; then 429. For each gateway."""
+    login_attempts_per_address: PositiveInt = 60
+    """Failed log-ins from one network address within `login_window_seconds`; then 429. For each gateway."""
+    login_window_seconds: PositiveInt = 300
+    """The window slides."""
+    requests_per_second: Annotated[float, Field(ge=0)] = 1000.0
+    """Of one key, session or token, at each gateway; beyond, 429. Stops do not count and are never refused. 0: no limit."""
+    requests_burst: PositiveInt = 2000
+    """So many requests may come at once before `requests_per_second` counts."""
+    trusted_proxies: str = ""
+    """Addresses and networks of proxies, separated by commas, whose X-Forwarded-For is believed."""
+    token_issuer: str = ""
+    """Of the identity provider whose tokens (JWT) are taken, as in their `iss`. Empty: none are."""
+    token_audience: Annotated[str, Field(validate_default=True)] = ""
+    """What `aud` of a token must hold. Must be set with an issuer."""
+    token_jwks_url: str = ""
+    """Where the provider's public keys are. Empty: found by OpenID Connect Discovery."""
+    token_algorithms: str = "RS256,ES256,EdDSA"  # noqa: S105 - no secret
+    """Algorithms of signatures that are taken, separated by commas; asymmetric ones only."""
+    token_leeway_seconds: Annotated[float, Field(ge=0, le=600)] = 30.0
+    """How far the provider's clock may be from this machine's."""
+    token_email_claim: str = "email"  # noqa: S105 - no secret
+    """The claim with the email address."""
+    token_name_claim: str = "name"  # noqa: S105 - no secret
+    """The claim with the name that is shown."""
+    token_refetch_seconds: PositiveFloat = 10.0
+    """The provider is asked for its keys at most that often, however many tokens name an unknown key."""
+    token_keys_seconds: PositiveFloat = 600.0
+    """Keys that are older are asked for anew, in the background; one that the provider has dropped ends so."""
     cors_origins: str = ""
     """Origins of other web applications that may call, separated by commas."""
     stream_send_seconds: Annotated[float, Field(gt=0)] = 20.0
@@ -50,3 +117,47 @@ class GatewaySettings(ServiceSettings):
 
     def allowed_origins(self) -> list[str]:
         return [origin.strip().rstrip("/") for origin in self.cors_origins.split(",") if origin.strip()]
+
+    @field_validator("trusted_proxies")
+    @classmethod
+    def _are_networks(cls, value: str) -> str:
+        networks(value)
+        return value
+
+    @field_validator("token_audience")
+    @classmethod
+    def _goes_with_an_issuer(cls, value: str, info: ValidationInfo) -> str:
+        if info.data.get("token_issuer") and not value:
+            raise ValueError("must be set when LEKHIKA_TOKEN_ISSUER is")
+        return value
+
+    @field_validator("token_algorithms")
+    @classmethod
+    def _are_asymmetric(cls, value: str) -> str:
+        wrong = _listed(value) - ASYMMETRIC
+        if wrong or not _listed(value):
+            raise ValueError(f"may name {', '.join(sorted(ASYMMETRIC))}")
+        return value
+
+    def proxies(self) -> tuple[Network, ...]:
+        return networks(self.trusted_proxies)
+
+    def tokens(self) -> TokenSettings | None:
+        """None when no tokens are taken."""
+        if not self.token_issuer:
+            return None
+        return TokenSettings(
+            issuer=self.token_issuer,
+            audience=self.token_audience,
+            jwks_url=self.token_jwks_url,
+            algorithms=_listed(self.token_algorithms),
+            leeway_seconds=self.token_leeway_seconds,
+            email_claim=self.token_email_claim,
+            name_claim=self.token_name_claim,
+            refetch_seconds=self.token_refetch_seconds,
+            keys_seconds=self.token_keys_seconds,
+        )
+
+
+def _listed(text: str) -> frozenset[str]:
+    return frozenset(part.strip() for part in text.split(",") if part.strip())

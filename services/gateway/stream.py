@@ -10,6 +10,7 @@ import logging
 import time
 from collections import deque
 from collections.abc import AsyncIterator, Callable, Iterable, Sequence
+from functools import partial
 
 import orjson
 from fastapi import Response
@@ -163,7 +164,8 @@ class LiveResponse(Response):
             with names.LIVE_VIEWERS.track_inprogress():
                 try:
                     async with _watched(receive, parts.drain, inbox), _pumped(follower, inbox):
-                        await self._show(writer, view, past, inbox)
+                        with parts.authenticator.watching(self._principal, partial(_must_ask_again, inbox)):
+                            await self._show(writer, view, past, inbox)
                 except _Left:
                     await writer.end()
                 except TooSlow:
@@ -298,6 +300,11 @@ async def _until_left(receive: Receive, inbox: Inbox) -> None:
 async def _until_set(drain: asyncio.Event, inbox: Inbox) -> None:
     await drain.wait()
     inbox.close(_Left("the process shuts down"))
+
+
+def _must_ask_again(inbox: Inbox) -> None:
+    """Whoever may still watch comes again and resumes; with a revoked key nobody does."""
+    inbox.close(_Left("the viewer's key, session or account was changed"))
 
 
 @contextlib.asynccontextmanager

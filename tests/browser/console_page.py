@@ -20,7 +20,14 @@ class ConsolePage:
 
     def enter_key(self, key: str) -> None:
         self.page.goto(f"{self.url}/")
+        self.page.get_by_role("button", name="Use an API key").click()
         self.page.get_by_label("API key").fill(key)
+        self.page.get_by_role("button", name="Log in").click()
+
+    def enter_password(self, email: str, password: str) -> None:
+        self.page.goto(f"{self.url}/")
+        self.page.get_by_label("Email").fill(email)
+        self.page.get_by_label("Password").fill(password)
         self.page.get_by_role("button", name="Log in").click()
 
     def log_in(self, key: str) -> None:

@@ -16,7 +16,7 @@ def test_page_is_served_under_a_policy_without_inline_code(page: Page, stack: St
     assert "unsafe" not in policy
     module = page.request.get(f"{stack.gateway_url}/console/app.js")
     assert [response.headers["cache-control"], module.headers["cache-control"]] == ["no-cache"] * 2
-    expect(page.get_by_label("API key")).to_be_focused()
+    expect(page.get_by_label("Email")).to_be_focused()
 
 
 def test_unknown_key_is_refused_in_words(page: Page, stack: Stack, tolerated: list[str]) -> None:
@@ -40,6 +40,27 @@ def test_key_stays_in_the_tab_and_log_out_forgets_it(user: ConsolePage, stack: S
     user.page.get_by_role("button", name="Log out").click()
     expect(user.page.get_by_label("API key")).to_be_visible()
     assert stack.user_key not in "".join(user.page.evaluate(kept))
+
+
+def test_a_session_by_password_outlives_the_page_starts_a_run_and_ends(
+    page: Page, stack: Stack, tolerated: list[str]
+) -> None:
+    tolerated.append("status of 401")
+    console, user = ConsolePage(page, stack.gateway_url), stack.credentials["user"]
+    console.enter_password(user["email"], "not the password")
+    expect(page.get_by_role("alert")).to_contain_text("no account with this email address and password")
+    page.get_by_label("Password").fill(user["password"])
+    page.get_by_role("button", name="Log in").click()
+    expect(page.get_by_role("heading", name="Start a run")).to_be_visible()
+    assert page.evaluate("() => JSON.stringify([sessionStorage, localStorage])").count(user["password"]) == 0
+    assert "lekhika_session" not in page.evaluate("() => document.cookie")
+    page.reload()
+    console.start("rivers")
+    page.get_by_role("button", name="Log out").click()
+    expect(page.get_by_label("Email")).to_be_visible()
+    page.reload()
+    expect(page.get_by_label("Email")).to_be_visible()
+    assert [cookie.get("name") for cookie in page.context.cookies()] == []
 
 
 def test_user_sees_no_workers(user: ConsolePage, tolerated: list[str]) -> None:

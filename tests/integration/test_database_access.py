@@ -164,6 +164,8 @@ async def test_a_user_sees_his_engines_and_the_shared_ones(gateway: AsyncEngine)
         "SELECT price_per_million FROM model_prices",
         "SELECT digest FROM api_keys",
         "SELECT 1 FROM sessions",
+        "SELECT digest FROM user_passwords",
+        "SELECT 1 FROM user_identities",
         "SELECT 1 FROM audit",
         "SELECT 1 FROM usage_rejects",
         "UPDATE executions SET status = 'completed'",

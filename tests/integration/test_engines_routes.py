@@ -5,6 +5,7 @@ import json
 import os
 import subprocess
 import sys
+import time
 from collections.abc import AsyncIterator, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,9 +23,12 @@ from deploy.local.nats_server import NatsServer
 from deploy.local.postgres import PostgresServer
 from deploy.migrations.__main__ import run
 from services.gateway import engine_lifecycle, engines, problems
-from services.gateway.auth import Authenticator
+from services.gateway.authenticator import Authenticator
 from services.gateway.catalogue import Catalogue
 from services.gateway.engine_answers import STORED_FIELDS
+from services.gateway.last_used import LastUsed
+from services.gateway.rate_limits import Buckets
+from services.gateway.settings import GatewaySettings
 from shared.db import make_engine
 from shared.errors import Unavailable
 from shared.ids import new_id
@@ -111,7 +115,17 @@ async def gateway(seeded: PostgresServer, nats_url: str) -> AsyncIterator[Gatewa
     problems.install(app)
     app.include_router(engines.router)
     app.include_router(engine_lifecycle.router)
-    app.state.parts = SimpleNamespace(db=db, nc=nc, catalogue=catalogue, authenticator=Authenticator(db))
+    settings = GatewaySettings(nats_url=nats_url, database_url="unused")
+    app.state.parts = SimpleNamespace(
+        settings=settings,
+        db=db,
+        nc=nc,
+        catalogue=catalogue,
+        authenticator=Authenticator(db, nc),
+        identity_tokens=None,
+        requests=Buckets(0, 1),
+        last_used=LastUsed(db, settings, time.monotonic),
+    )
     transport = httpx.ASGITransport(app)
     async with catalogue, httpx.AsyncClient(transport=transport, base_url="http://gateway") as http:
         yield Gateway(http, catalogue, nc)

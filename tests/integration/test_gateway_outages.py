@@ -30,6 +30,7 @@ from tests.support.gateway import (
     running_gateway,
     watching,
 )
+from tests.support.identity import PASSWORD, add_member, logged_in
 
 GOOD = {"engine": "book", "input": {"topic": "Tea"}}
 
@@ -61,12 +62,15 @@ async def test_without_postgres_callers_that_are_known_start_watch_and_stop(
     server = PostgresServer(tmp_path / "postgres")
     server.start()
     database = migrated(server)
+    member = add_member(database)
     try:
         async with (
             running_gateway(nats_server, database) as gateway,
             gateway.client(database.people["ada"]) as ada,
+            logged_in(gateway, member) as session,
         ):
             await begun(ada, gateway)
+            mine = await begun(session, gateway)
             server.kill()
             player = await begun(ada, gateway)
             async with watching(ada, player.id) as stream:
@@ -75,6 +79,9 @@ async def test_without_postgres_callers_that_are_known_start_watch_and_stop(
             assert (await ada.get(f"/v1/executions/{player.id}")).json()["status"] == "running"
             stopped = await ada.post(f"/v1/executions/{player.id}/stop")
             assert stopped.json()["status"] == "stopping"
+            assert (await session.post(f"/v1/executions/{mine.id}/stop")).json()["status"] == "stopping"
+            again = await session.post("/v1/session", json={"email": member.email, "password": PASSWORD})
+            assert again.status_code == 503
             for path in ("/v1/executions", "/readyz"):
                 assert (await ada.get(path)).status_code == 503
             async with gateway.client(Person("", "lk_" + "z" * 43)) as stranger:

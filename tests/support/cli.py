@@ -22,8 +22,8 @@ class Done:
     refused: str
 
 
-def invoke(arguments: tuple[str, ...], environment: dict[str, str]) -> Done:
-    result = CliRunner().invoke(build(), list(arguments), env=environment)
+def invoke(arguments: tuple[str, ...], environment: dict[str, str], given: str) -> Done:
+    result = CliRunner().invoke(build(), list(arguments), input=given, env=environment)
     failed = result.exception if not isinstance(result.exception, SystemExit) else None
     return Done(result.exit_code, result.stdout, result.stderr, str(failed or ""))
 
@@ -32,8 +32,9 @@ class Commands:
     def __init__(self, pool: ProcessPoolExecutor) -> None:
         self._pool = pool
 
-    async def run(self, *arguments: str, **environment: str) -> Done:
-        return await asyncio.wrap_future(self._pool.submit(invoke, arguments, environment))
+    async def run(self, *arguments: str, given: str = "", **environment: str) -> Done:
+        """`given` is what it reads from its standard input."""
+        return await asyncio.wrap_future(self._pool.submit(invoke, arguments, environment, given))
 
 
 @contextmanager

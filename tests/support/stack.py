@@ -53,6 +53,10 @@ class Stack:
         return found
 
     @property
+    def credentials(self) -> dict[str, Any]:
+        return self._file("credentials.json")
+
+    @property
     def user_key(self) -> str:
         return str(self._file("credentials.json")["user"]["api_key"])
 

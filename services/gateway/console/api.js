@@ -1,5 +1,5 @@
-/** HTTP to the gateway: the key, JSON, problems, and how far the browser's clock is from the server's. */
-import { forgetKey, key } from "./credentials.js";
+/** HTTP to the gateway: the credential, JSON, problems, and how far the browser's clock is from the server's. */
+import { credential, forgetCredential, headersOf } from "./credentials.js";
 import { noteServerTime } from "./clock.js";
 
 /** A refusal by the gateway (RFC 9457), or status 0 when it could not be reached. */
@@ -21,20 +21,20 @@ export class Problem extends Error {
 const UNREACHABLE = { title: "The gateway can not be reached.", detail: "The gateway can not be reached." };
 
 /**
- * Sends one request with the key. Raises Problem for every answer that is not 2xx; a 401 also ends the session.
+ * Sends one request with the credential. Raises Problem for every answer that is not 2xx; a 401 also ends the session.
  *
  * @param {string} path
  * @param {{method?: string, body?: unknown, headers?: Record<string, string>, signal?: AbortSignal}} [options]
  * @returns {Promise<Response>}
  */
 export async function request(path, { method = "GET", body, headers = {}, signal } = {}) {
-  const used = key.value;
+  const used = credential.value;
   const response = await reach(path, {
     method,
     signal,
     cache: "no-store",
     headers: {
-      ...(used ? { Authorization: `Bearer ${used}` } : {}),
+      ...headersOf(used),
       ...(body === undefined ? {} : { "Content-Type": "application/json" }),
       ...headers,
     },
@@ -43,8 +43,8 @@ export async function request(path, { method = "GET", body, headers = {}, signal
   noteServerTime(response.headers.get("Date"));
   if (response.ok) return response;
   const problem = new Problem(response.status, await problemBody(response));
-  // An answer to a key that was exchanged meanwhile says nothing about the present one.
-  if (problem.status === 401 && used !== null && used === key.value) forgetKey(problem.message);
+  // An answer to a credential that was exchanged meanwhile says nothing about the present one.
+  if (problem.status === 401 && used !== null && used === credential.value) forgetCredential(problem.message);
   throw problem;
 }
 

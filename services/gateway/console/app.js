@@ -1,6 +1,6 @@
 /** The frame around every page: log-in, navigation, the stand-in notice. */
 import { useEffect } from "./vendor/preact_hooks.js";
-import { key } from "./credentials.js";
+import { credential } from "./credentials.js";
 import { html } from "./html.js";
 import { LogIn } from "./log_in.js";
 import { ProblemBox } from "./problem_box.js";
@@ -18,7 +18,7 @@ export function App() {
   useEffect(() => {
     document.title = `${TITLES[page]} · Lekhika`;
   }, [page]);
-  if (key.value === null) return html`<${LogIn} />`;
+  if (credential.value === null) return html`<${LogIn} />`;
   if (me.value === null) return html`<${Entering} />`;
   return html`
     <a class="skip" href="#main" onClick=${skipToMain}>Skip to content</a>
@@ -52,7 +52,7 @@ function Entering() {
     ${meProblem.value
       ? html`<${ProblemBox} problem=${meProblem.value} retry=${loadMe} />
           <button type="button" class="quiet" onClick=${logOut}>Log out</button>`
-      : html`<p role="status" class="muted">Checking your key…</p>`}
+      : html`<p role="status" class="muted">Logging in…</p>`}
   </div>`;
 }
 

@@ -2,12 +2,12 @@
 import { render } from "./vendor/preact.js";
 import { App } from "./app.js";
 import { startClock } from "./clock.js";
-import { key } from "./credentials.js";
+import { credential } from "./credentials.js";
 import { html } from "./html.js";
 import { loadMe } from "./session.js";
 
 startClock();
-if (key.value !== null) void loadMe();
+if (credential.value !== null) void loadMe();
 const place = /** @type {HTMLElement} */ (document.getElementById("app"));
 place.replaceChildren();
 render(html`<${App} />`, place);

@@ -1,0 +1,77 @@
+"""Too much of something is answered with 429 and when to come again; a stop never is."""
+
+import httpx
+import pytest
+
+from deploy.local.nats_server import NatsServer
+from shared.ids import new_id
+from tests.integration.test_gateway_requests import GOOD, problem
+from tests.support.gateway import Database, Gateway, running_gateway
+from tests.support.identity import PASSWORD, add_member, logged_in
+
+
+async def test_requests_of_one_key_are_limited_but_its_stops_are_not(
+    nats_server: NatsServer, database: Database
+) -> None:
+    slow = {"requests_per_second": 0.01, "requests_burst": 3}
+    async with (
+        running_gateway(nats_server, database, **slow) as gateway,
+        gateway.client(database.people["ada"]) as ada,
+        gateway.client(database.people["ben"]) as ben,
+    ):
+        execution_id = (await ada.post("/v1/executions", json=GOOD)).json()["id"]
+        answers = [await ada.get("/v1/me") for _ in range(4)]
+        assert [answer.status_code for answer in answers] == [200, 200, 429, 429]
+        problem(answers[-1], 429, "rate_limited")
+        assert 90 <= int(answers[-1].headers["retry-after"]) <= 100
+        assert (await ben.get("/v1/me")).status_code == 200
+        for _ in range(5):
+            assert (await ada.post(f"/v1/executions/{execution_id}/stop")).status_code in (200, 202)
+
+
+async def tried(gateway: Gateway, email: str, password: str = "wrong", **headers: str) -> httpx.Response:
+    async with gateway.client() as client:
+        return await client.post("/v1/session", json={"email": email, "password": password}, headers=headers)
+
+
+async def test_log_ins_are_limited_per_email_and_a_good_one_clears_it(
+    nats_server: NatsServer, database: Database
+) -> None:
+    member = add_member(database)
+    async with running_gateway(nats_server, database, login_attempts_per_email=3) as gateway:
+        for round_ in range(2):
+            assert [(await tried(gateway, member.email)).status_code for _ in range(2)] == [401, 401], round_
+            assert (await tried(gateway, member.email, PASSWORD)).status_code == 200
+        assert [(await tried(gateway, member.email.upper())).status_code for _ in range(3)] == [401] * 3
+        refused = await tried(gateway, member.email, PASSWORD)
+        problem(refused, 429, "too_many_attempts")
+        assert 290 <= int(refused.headers["retry-after"]) <= 300
+        assert (await tried(gateway, f"{new_id()}@example.org")).status_code == 401
+
+
+@pytest.mark.parametrize(
+    ("proxies", "expected"), [("127.0.0.0/8", [401, 401, 429, 401]), ("", [401, 401, 429, 429])]
+)
+async def test_log_ins_are_limited_per_address_and_only_a_trusted_proxy_names_it(
+    nats_server: NatsServer, database: Database, proxies: str, expected: list[int]
+) -> None:
+    settings = {"login_attempts_per_address": 2, "trusted_proxies": proxies}
+    async with running_gateway(nats_server, database, **settings) as gateway:
+        seen = [
+            (await tried(gateway, f"{new_id()}@example.org", **{"X-Forwarded-For": address})).status_code
+            for address in ("6.6.6.6, 192.0.2.1", "192.0.2.1", "192.0.2.1", "192.0.2.2")
+        ]
+    assert seen == expected
+
+
+async def test_guesses_at_the_current_password_are_limited_too(
+    nats_server: NatsServer, database: Database
+) -> None:
+    member = add_member(database)
+    async with (
+        running_gateway(nats_server, database, login_attempts_per_email=3) as gateway,
+        logged_in(gateway, member) as client,
+    ):
+        change = {"current_password": "wrong", "new_password": "another horse battery"}
+        seen = [(await client.put("/v1/me/password", json=change)).status_code for _ in range(4)]
+    assert seen == [403, 403, 403, 429]
