@@ -39,7 +39,7 @@ class OwnErasureBody(BaseModel):
 
     model_config = ConfigDict(extra="forbid", strict=True)
 
-    confirm: str = Field(max_length=100, examples=[CONFIRMATION])
+    confirm: str = Field(max_length=100)
 
 
 class ErasureAnswer(BaseModel):
