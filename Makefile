@@ -41,6 +41,7 @@ format: $(READY)  ## Format the code
 bench: $(READY)  ## Measure, beside the bare floor
 	$(BIN)/python -m tests.bench
 	$(BIN)/python -m tests.bench.fairness
+	$(BIN)/python -m tests.bench.takeover
 	$(BIN)/python -m tests.bench.viewers
 	$(BIN)/python -m tests.bench.book
 
