@@ -15,6 +15,7 @@ from services.gateway.auth import Principal, Superadmin, User
 from services.gateway.bodies import parsed, read_object
 from services.gateway.engine_answers import answer
 from services.gateway.erasure_store import Erasure
+from services.gateway.openapi import body_of
 from services.gateway.parts import Parts, get_parts
 from services.gateway.people import PersonId, require_person
 from services.gateway.problems import FieldError, Problem, invalid
@@ -59,16 +60,11 @@ class ErasureList(BaseModel):
     next_cursor: None = None
 
 
-def _body_of(model: type[BaseModel]) -> dict[str, object]:
-    content = {"application/json": {"schema": model.model_json_schema()}}
-    return {"requestBody": {"required": True, "content": content}}
-
-
 @router.delete(
     "/v1/admin/users/{user_id}",
     status_code=202,
     response_model=ErasureAnswer,
-    openapi_extra=_body_of(ErasureBody),
+    openapi_extra=body_of(ErasureBody),
     summary="Erase all data of a person; what was used stays counted, of nobody",
 )
 async def erase_one(
@@ -82,7 +78,7 @@ async def erase_one(
     "/v1/me",
     status_code=202,
     response_model=ErasureAnswer,
-    openapi_extra=_body_of(OwnErasureBody),
+    openapi_extra=body_of(OwnErasureBody),
     summary="Erase all data of the caller; there is no way back",
 )
 async def erase_me(request: Request, parts: GatewayParts, principal: User) -> Response:
