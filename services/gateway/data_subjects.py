@@ -4,23 +4,21 @@ The request itself deletes keys, sessions and engines and makes the person nobod
 follow: `Eraser` ends those that are open, the janitor prunes them all, the read model drops their rows.
 """
 
-from collections.abc import Sequence
 from datetime import datetime
 from typing import Annotated, Literal
 
-import nats.errors
 from fastapi import APIRouter, Depends, Request, Response
 from pydantic import BaseModel, ConfigDict, Field
 
-from services.gateway import audit, erasure_store
+from services.gateway import audit, erasure_store, user_store
 from services.gateway.auth import Principal, Superadmin, User
-from services.gateway.authenticator import CHANGED_KEYS
 from services.gateway.bodies import parsed, read_object
 from services.gateway.engine_answers import answer
 from services.gateway.erasure_store import Erasure
+from services.gateway.openapi import body_of
 from services.gateway.parts import Parts, get_parts
 from services.gateway.people import PersonId, require_person
-from services.gateway.problems import FieldError, Problem, invalid, unavailable
+from services.gateway.problems import FieldError, Problem, invalid
 from services.gateway.resource import rfc3339
 from shared.db import Role, transaction
 
@@ -42,7 +40,7 @@ class OwnErasureBody(BaseModel):
 
     model_config = ConfigDict(extra="forbid", strict=True)
 
-    confirm: str = Field(max_length=100, examples=[CONFIRMATION])
+    confirm: str = Field(max_length=100)
 
 
 class ErasureAnswer(BaseModel):
@@ -62,16 +60,11 @@ class ErasureList(BaseModel):
     next_cursor: None = None
 
 
-def _body_of(model: type[BaseModel]) -> dict[str, object]:
-    content = {"application/json": {"schema": model.model_json_schema()}}
-    return {"requestBody": {"required": True, "content": content}}
-
-
 @router.delete(
     "/v1/admin/users/{user_id}",
     status_code=202,
     response_model=ErasureAnswer,
-    openapi_extra=_body_of(ErasureBody),
+    openapi_extra=body_of(ErasureBody),
     summary="Erase all data of a person; what was used stays counted, of nobody",
 )
 async def erase_one(
@@ -85,7 +78,7 @@ async def erase_one(
     "/v1/me",
     status_code=202,
     response_model=ErasureAnswer,
-    openapi_extra=_body_of(OwnErasureBody),
+    openapi_extra=body_of(OwnErasureBody),
     summary="Erase all data of the caller; there is no way back",
 )
 async def erase_me(request: Request, parts: GatewayParts, principal: User) -> Response:
@@ -106,9 +99,9 @@ async def list_erasures(parts: GatewayParts, _: Superadmin) -> Response:
 async def _erase(parts: Parts, principal: Principal, user_id: str, reason: str) -> Response:
     """May be repeated: what was there of it before is only told again."""
     async with transaction(parts.db, role=Role.ADMIN) as connection:
-        await require_person(connection, user_id, lock=True)
-        if await erasure_store.is_last_superadmin(connection, user_id):
-            raise _last_superadmin()
+        await user_store.lock_roles(connection)
+        await require_person(connection, user_id)
+        before = await user_store.superadmins(connection)
         if await erasure_store.request(connection, user_id, principal.user_id, reason):
             await audit.record(
                 connection,
@@ -118,25 +111,14 @@ async def _erase(parts: Parts, principal: Principal, user_id: str, reason: str) 
                 details={},
                 reason=reason,
             )
-        keys = await erasure_store.forget(connection, user_id)
+        await erasure_store.forget(connection, user_id)
+        if before and await user_store.superadmins(connection) == 0:
+            raise _last_superadmin()
         (found,) = await erasure_store.all_erasures(connection, user_id)
-    await _tell(parts, keys)
+    await parts.authenticator.changed(user_id)
+    await parts.catalogue.changed("")  # of the engines some were shared
     parts.eraser.look_now()
     return answer(202, _json(found))
-
-
-async def _tell(parts: Parts, keys: Sequence[str]) -> None:
-    """Every gateway forgets the keys at once, and the engines that were shared."""
-    try:
-        for key in keys:
-            await parts.nc.publish(CHANGED_KEYS, key.encode())
-        await parts.nc.flush(2)
-    except (nats.errors.Error, TimeoutError):
-        detail = (
-            "The data is erased; other gateways may take the keys for a minute more. Ask again to tell them."
-        )
-        raise unavailable(detail) from None
-    await parts.catalogue.changed("")
 
 
 def _last_superadmin() -> Problem:

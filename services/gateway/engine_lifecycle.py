@@ -29,6 +29,7 @@ from services.gateway.engine_problems import NodeError
 from services.gateway.engine_publishing import MOST_ENGINES, IfMatch
 from services.gateway.engine_store import EngineRow
 from services.gateway.engines import GatewayParts, Match
+from services.gateway.openapi import body_of
 from services.gateway.parts import Parts
 from shared.db import Role, transaction
 from shared.structure import MAX_BYTES
@@ -129,12 +130,7 @@ async def get_version(engine_id: str, number: Number, parts: GatewayParts, princ
 @router.post(
     "/restore",
     response_model=EngineAnswer,
-    openapi_extra={
-        "requestBody": {
-            "required": True,
-            "content": {"application/json": {"schema": RestoreBody.model_json_schema()}},
-        }
-    },
+    openapi_extra=body_of(RestoreBody),
     summary="Publish an old version again, as the newest",
 )
 async def restore(
@@ -149,12 +145,7 @@ async def restore(
 @router.put(
     "/sharing",
     response_model=EngineAnswer,
-    openapi_extra={
-        "requestBody": {
-            "required": True,
-            "content": {"application/json": {"schema": SharingBody.model_json_schema()}},
-        }
-    },
+    openapi_extra=body_of(SharingBody),
     summary="Let everyone see and run one's own engine, or nobody else",
 )
 async def share(request: Request, engine_id: str, parts: GatewayParts, principal: User) -> Response:

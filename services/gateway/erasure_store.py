@@ -7,7 +7,7 @@ from typing import NamedTuple
 from sqlalchemy import Column, Table, delete, exists, func, insert, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from shared.tables import api_keys, erasures, executions, metadata, users
+from shared.tables import erasures, executions, metadata, users
 
 DELETED = "deleted user"
 STAYS = frozenset({"usage_ledger", "user_analytics", "erasures", "engine_versions"})
@@ -34,13 +34,6 @@ def owned() -> Iterator[tuple[Table, Column[str]]]:
                 yield table, column
 
 
-async def is_last_superadmin(connection: AsyncConnection, user_id: str) -> bool:
-    """Nobody else becomes or ceases to be one until the end of the transaction."""
-    query = select(users.c.id).where(users.c.role == "superadmin", users.c.anonymised_at.is_(None))
-    found = (await connection.execute(query.with_for_update())).scalars().all()
-    return list(found) == [user_id]
-
-
 async def request(connection: AsyncConnection, user_id: str, by: str, reason: str) -> bool:
     """False when it was requested before."""
     there = select(exists().where(erasures.c.user_id == user_id))
@@ -50,16 +43,13 @@ async def request(connection: AsyncConnection, user_id: str, by: str, reason: st
     return True
 
 
-async def forget(connection: AsyncConnection, user_id: str) -> Sequence[str]:
-    """Deletes all that is the person's own, and who it was; gives the ids of the keys that are gone."""
-    keys = await connection.execute(select(api_keys.c.id).where(api_keys.c.user_id == user_id))
-    ids = list(keys.scalars())
+async def forget(connection: AsyncConnection, user_id: str) -> None:
+    """Deletes all that is the person's own, and who it was."""
     for table, column in owned():
         await connection.execute(delete(table).where(column == user_id))
     nobody = {"email": None, "display_name": DELETED, "role": "user"}
     when = func.coalesce(users.c.anonymised_at, func.now())
     await connection.execute(update(users).where(users.c.id == user_id).values(**nobody, anonymised_at=when))
-    return ids
 
 
 async def all_erasures(connection: AsyncConnection, user_id: str | None = None) -> Sequence[Erasure]:

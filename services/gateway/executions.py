@@ -14,6 +14,7 @@ from services.gateway.downloads.form import Form
 from services.gateway.execution_answers import ExecutionAnswer, ExecutionList, OutputAnswer
 from services.gateway.idempotency import MAX_KEY, digest_of, is_key
 from services.gateway.live import Cursor
+from services.gateway.openapi import body_of
 from services.gateway.parts import Parts, get_parts
 from services.gateway.problems import FieldError, invalid
 from services.gateway.queries import Page, list_own, load_own, present
@@ -78,16 +79,6 @@ class ForceBody(BaseModel):
     reason: str = Field(min_length=1, max_length=500)
 
 
-def _body_of(model: type[BaseModel], *, required: bool = True) -> dict[str, Any]:
-    """The part of the OpenAPI document that describes a body which the route reads by itself."""
-    return {
-        "requestBody": {
-            "required": required,
-            "content": {"application/json": {"schema": model.model_json_schema()}},
-        }
-    }
-
-
 def _answer(status: int, body: dict[str, Any], **headers: str) -> Response:
     return Response(orjson.dumps(body), status, {"Cache-Control": "no-store", **headers}, "application/json")
 
@@ -97,7 +88,7 @@ def _answer(status: int, body: dict[str, Any], **headers: str) -> Response:
     status_code=202,
     response_model=ExecutionAnswer,
     responses={200: {"model": ExecutionAnswer, "description": "The Idempotency-Key was used for it before."}},
-    openapi_extra=_body_of(StartBody),
+    openapi_extra=body_of(StartBody),
     summary="Start an execution",
 )
 async def start(
@@ -158,7 +149,7 @@ async def get_execution(execution_id: str, parts: GatewayParts, principal: User)
     status_code=202,
     response_model=ExecutionAnswer,
     responses={200: {"model": ExecutionAnswer, "description": "It has ended."}},
-    openapi_extra=_body_of(StopBody, required=False),
+    openapi_extra=body_of(StopBody, required=False),
     summary="Stop an execution",
 )
 async def stop(request: Request, execution_id: str, parts: GatewayParts, principal: User) -> Response:
@@ -175,7 +166,7 @@ async def stop(request: Request, execution_id: str, parts: GatewayParts, princip
 @router.post(
     "/v1/admin/executions/{execution_id}/force-stop",
     response_model=ExecutionAnswer,
-    openapi_extra=_body_of(ForceBody),
+    openapi_extra=body_of(ForceBody),
     summary="End anybody's execution",
 )
 async def force_stop(

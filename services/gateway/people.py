@@ -17,13 +17,10 @@ def no_person() -> Problem:
     return Problem(404, "user_not_found", "No such user", "There is no user with this id.")
 
 
-async def require_person(connection: AsyncConnection, user_id: str, *, lock: bool = False) -> None:
-    """With `lock` nobody else changes the row until the end of the transaction.
-
-    Raises: Problem 404, also for the owner of the sample engines, who is nobody.
-    """
+async def require_person(connection: AsyncConnection, user_id: str) -> None:
+    """Raises: Problem 404, also for the owner of the sample engines, who is nobody."""
     if not is_id(user_id) or user_id == SYSTEM_USER_ID:
         raise no_person()
     query = select(users.c.id).where(users.c.id == user_id)
-    if (await connection.execute(query.with_for_update() if lock else query)).one_or_none() is None:
+    if (await connection.execute(query)).one_or_none() is None:
         raise no_person()

@@ -12,6 +12,7 @@ from services.gateway import audit, session_store, user_store
 from services.gateway.auth import Principal, Superadmin
 from services.gateway.model_bodies import Reason
 from services.gateway.parts import Parts, get_parts
+from services.gateway.people import no_person
 from services.gateway.person_fields import Email, Name, Password, PersonRole
 from services.gateway.problems import FieldError, Problem, invalid
 from services.gateway.user_store import EmailTaken, Person
@@ -100,7 +101,7 @@ async def create_user(body: NewUser, principal: Superadmin, parts: GatewayParts)
             user_id = await user_store.add(connection, email=body.email, name=body.name, role=body.role.value)
             if digest is not None:
                 await session_store.set_password(connection, user_id, digest)
-            details = {"email": body.email.lower(), "role": body.role.value, "password": digest is not None}
+            details = {"role": body.role.value, "password": digest is not None}
             await _audit(connection, principal, "users.create", user_id, details, body.reason)
             return UserAnswer.of(await _existing(connection, user_id))
     except EmailTaken:
@@ -128,6 +129,7 @@ async def change_user(
             detail = "This is the last superadmin who is not disabled. Make another one first."
             raise Problem(409, "last_superadmin", "There must be a superadmin", detail)
         given = {name: value for name, value in changes.items() if value is not None}
+        given |= {"name": "changed"} if body.name is not None else {}  # the audit outlives who it was
         await _audit(connection, principal, "users.change", user_id, given, body.reason)
         answer = UserAnswer.of(await _existing(connection, user_id))
     await parts.authenticator.changed(user_id)
@@ -151,7 +153,7 @@ async def _existing(connection: AsyncConnection, user_id: str) -> Person:
     """Raises: Problem 404."""
     person = await user_store.find(connection, user_id) if is_id(user_id) else None
     if person is None:
-        raise Problem(404, "user_not_found", "No such user", "There is no user with this id.")
+        raise no_person()
     return person
 
 

@@ -7,10 +7,7 @@ from typing import Any
 
 import httpx
 import psycopg
-from sqlalchemy import text
 
-from services.gateway import erasure_store
-from shared.db import Role
 from shared.execution import Status
 from shared.ids import new_id
 from shared.tables import metadata
@@ -123,17 +120,6 @@ def _left_of(database: Database, person: Person) -> dict[str, int]:
                 if row is not None and row[0]:
                     found[table.name] = row[0]
     return found
-
-
-async def test_the_last_superadmin_is_known_as_such(gateway: Gateway, database: Database) -> None:
-    root = database.people["root"].user_id
-    somebody(database, "superadmin")
-    async with gateway.parts.db.connect() as connection:
-        await connection.execute(text(f"SET LOCAL ROLE {Role.ADMIN.value}"))
-        assert not await erasure_store.is_last_superadmin(connection, root)
-        await connection.execute(text("UPDATE users SET role = 'user' WHERE id <> :root"), {"root": root})
-        assert await erasure_store.is_last_superadmin(connection, root)
-        await connection.rollback()
 
 
 async def test_a_person_who_erases_himself_must_confirm_it(

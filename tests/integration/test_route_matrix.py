@@ -1,12 +1,18 @@
 """Every route of the OpenAPI document, asked by everybody: each answer is the intended one."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 
 import httpx
 import pytest
 
 from tests.support.gateway import Database, Gateway
-from tests.support.routes import RULES, Rule, Things, made_by, new_cast, routes_of
+from tests.support.routes import RULES, Cast, Rule, Things, dismiss, made_by, new_cast, routes_of
+
+
+@pytest.fixture
+def cast(database: Database) -> Iterator[Cast]:
+    yield new_cast(database)
+    dismiss(database)
 
 
 async def test_every_route_has_a_decision_about_who_may_call_it(anybody: httpx.AsyncClient) -> None:
@@ -34,8 +40,10 @@ async def _status(
 
 
 @pytest.mark.parametrize("route", RULES)
-async def test_each_is_answered_as_intended(route: str, gateway: Gateway, database: Database) -> None:
-    rule, cast = RULES[route], new_cast(database)
+async def test_each_is_answered_as_intended(
+    route: str, gateway: Gateway, database: Database, cast: Cast
+) -> None:
+    rule = RULES[route]
     async with (
         gateway.client(cast.owner) as owner,
         gateway.client(database.people["root"]) as root,

@@ -46,6 +46,7 @@ ENGINE = {
     "nodes": [{"id": "text", "kind": "template", "template": "hello"}],
     "output": "text",
 }
+NEW_PASSWORD = {"current_password": "a pass phrase", "new_password": "a pass phrase of many words"}
 PRICES = {"input": "1", "output": "2", "valid_from": "2031-01-01T00:00:00Z"}
 
 RULES: Mapping[str, Rule] = {
@@ -74,6 +75,16 @@ RULES: Mapping[str, Rule] = {
     "GET /v1/usage/insights": _each(200),
     "GET /v1/me": _each(200),
     "GET /v1/me/export": _each(200),
+    "PUT /v1/me/password": _each(409, NEW_PASSWORD),  # none of these people has one
+    "POST /v1/session": Rule(
+        owner=422, other=422, superadmin=422, nobody=422, body={}
+    ),  # open to nobody: that is who logs in
+    "DELETE /v1/session": _each(409),  # what is called with a key has no session
+    "POST /v1/session/everywhere": _each(200),
+    "GET /v1/keys": _each(200),
+    "POST /v1/keys": _each(201, {"name": "another"}),
+    "DELETE /v1/keys/{key_id}": _own(204),
+    "POST /v1/keys/{key_id}/rotate": _own(201, {}),
     "DELETE /v1/me": _each(202, {"confirm": CONFIRMATION}),
     "GET /v1/admin/workers": _admin(200),
     "GET /v1/admin/usage": _admin(200),
@@ -81,6 +92,11 @@ RULES: Mapping[str, Rule] = {
     "POST /v1/admin/executions/{execution_id}/force-stop": _admin(200, {"reason": "runs away"}),
     "GET /v1/admin/audit": _admin(200),
     "GET /v1/admin/erasures": _admin(200),
+    "GET /v1/admin/users": _admin(200),
+    "POST /v1/admin/users": _admin(201, {"email": f"{new_id()}@example.org", "name": "Somebody"}),
+    "GET /v1/admin/users/{user_id}": _admin(200),
+    "PATCH /v1/admin/users/{user_id}": _admin(200, {"name": "Another"}),
+    "PUT /v1/admin/users/{user_id}/password": _admin(204, {"password": "a pass phrase of many words"}),
     "GET /v1/admin/users/{user_id}/export": _admin(200),
     "DELETE /v1/admin/users/{user_id}": _admin(202, {"reason": "asked for"}),
     "GET /v1/admin/models": _admin(200),
@@ -127,6 +143,13 @@ def new_cast(database: Database) -> Cast:
     return Cast(**people, refused=_refused(database))
 
 
+def dismiss(database: Database) -> None:
+    """Those of `new_cast` are superadmins no more: other tests count who is."""
+    database.execute(
+        "update users set role = 'user' where display_name in ('superadmin', 'expired', 'revoked')"
+    )
+
+
 def _refused(database: Database) -> Mapping[str, Mapping[str, str]]:
     found: dict[str, Mapping[str, str]] = {"nobody": {}}
     for name, column in (("expired", "expires_at"), ("revoked", "revoked_at")):
@@ -161,7 +184,10 @@ async def made_by(owner: httpx.AsyncClient, root: httpx.AsyncClient, person: Per
     started = await owner.post("/v1/executions", json={"engine": engine_id, "input": {"topic": mark}})
     started.raise_for_status()
     (await root.put(f"/v1/admin/models/{model}", json={"tier": "payg"})).raise_for_status()
+    key = await owner.post("/v1/keys", json={"name": mark})
+    key.raise_for_status()
     path = {
+        "key_id": key.json()["id"],
         "engine_id": engine_id,
         "execution_id": started.json()["id"],
         "number": "1",
