@@ -69,6 +69,11 @@ def logs(service: str, instance: str) -> str:
     return f"logs.{service}.{instance}"
 
 
+def worker(service: str, instance: str) -> str:
+    """Key of an instance's heartbeat in the bucket `workers`, as a subject; so that a service can write only its own."""
+    return f"$KV.{WORKERS}.{service}.{instance}"
+
+
 PROVIDER_MODELS = "providers.models"
 """Core NATS request without a body, answered by one executor: `shared.model_listing.ModelListing`."""
 EXECUTORS = "executors"

@@ -143,11 +143,11 @@ async def ready(parts: Parts) -> tuple[bool, str]:
 @contextlib.asynccontextmanager
 async def compose(settings: GatewaySettings, stop: Stop) -> AsyncIterator[Parts]:
     """All parts of the gateway, running. Raises: Unavailable or Permanent, when it can not start."""
-    nc = await connect(settings.nats_url, SERVICE, stop.fail)
+    nc = await connect(settings.nats_url, SERVICE, stop.fail, ca_file=settings.nats_ca_file)
     db = make_engine(
         settings.database_url.get_secret_value(), application=SERVICE, pool_size=settings.database_pool
     )
-    log, artifacts = ExecutionLog(nc), Artifacts(nc.jetstream())
+    log, artifacts = ExecutionLog(nc), Artifacts(nc)
     parts = Parts(
         settings=settings,
         nc=nc,
