@@ -20,7 +20,7 @@ from uvicorn._types import ASGIApplication
 
 from services.gateway import engine_lifecycle, engines, executions, me, models, problems, usage, workers
 from services.gateway.auth import CHANGED_KEYS, Authenticator
-from services.gateway.body_limit import BodyLimit
+from services.gateway.body_limit import BODY_SECONDS, BodyLimit
 from services.gateway.catalogue import Catalogue
 from services.gateway.connection import DroppableConnection
 from services.gateway.conversions import Conversions
@@ -99,10 +99,13 @@ def create_app(parts: Parts) -> FastAPI:
     app.router.routes.extend(Route(path, health, methods=["GET"], include_in_schema=False) for path in HEALTH)
     app.add_api_route("/", _page, include_in_schema=False)
     app.mount("/console", _Console(directory=CONSOLE, html=True), name="console")
-    app.add_middleware(BodyLimit, most=parts.settings.max_body_bytes)
+    app.add_middleware(BodyLimit, most=parts.settings.max_body_bytes, seconds=BODY_SECONDS)
+    app.add_middleware(Observe)
     app.add_middleware(
         CORSMiddleware,
         allow_origins=parts.settings.allowed_origins(),
+        allow_credentials=True,
+        max_age=parts.settings.cors_seconds,
         allow_methods=["GET", "POST", "PUT", "DELETE"],
         allow_headers=[
             "Authorization",
@@ -121,8 +124,7 @@ def create_app(parts: Parts) -> FastAPI:
             "X-Lekhika-Partial",
         ],
     )
-    app.add_middleware(Observe)
-    app.add_middleware(SecurityHeaders)
+    app.add_middleware(SecurityHeaders, https_only=parts.settings.https_only)
     return app
 
 

@@ -1,11 +1,14 @@
 """Settings of the gateway."""
 
+import re
 from typing import Annotated
 
-from pydantic import AliasChoices, Field, PositiveInt, SecretStr
+from pydantic import AliasChoices, Field, PositiveInt, SecretStr, field_validator
 
 from shared.settings import ServiceSettings
 from shared.workflow import Limits
+
+_ORIGIN = re.compile(r"https?://(\[[0-9a-f:.]+\]|[a-z0-9.-]+)(:[0-9]{1,5})?")
 
 
 class GatewaySettings(ServiceSettings):
@@ -34,11 +37,25 @@ class GatewaySettings(ServiceSettings):
     force_after_seconds: Annotated[float, Field(ge=0)] = 10.0
     """How long after the first stop its owner may force it; a superadmin need not wait."""
     cors_origins: str = ""
-    """Origins of other web applications that may call, separated by commas."""
+    """Origins of other web applications that may call, with cookies and keys, separated by commas, such as `https://app.example.com`."""
+    cors_seconds: Annotated[int, Field(ge=0, le=86_400)] = 7200
+    """How long a browser may remember that an origin may call."""
+    https_only: bool = False
+    """People reach the gateway by TLS alone: browsers are told never to try without. Else they are told so in answers to requests whose `X-Forwarded-Proto` is https, from a proxy that `FORWARDED_ALLOW_IPS` names (127.0.0.1 unless set)."""
     stream_send_seconds: Annotated[float, Field(gt=0)] = 20.0
     """How long a viewer of a live view may read nothing before it is cut."""
     shutdown_seconds: PositiveInt = 5
     """How long open requests may take to end when the process is asked to."""
+
+    @field_validator("cors_origins")
+    @classmethod
+    def _origins(cls, given: str) -> str:
+        for origin in _listed(given):
+            if _ORIGIN.fullmatch(origin) is None:
+                raise ValueError(
+                    "must list origins such as https://app.example.com, without a path; * is not allowed"
+                )
+        return given
 
     def largest_limits(self) -> Limits:
         return Limits(
@@ -49,4 +66,8 @@ class GatewaySettings(ServiceSettings):
         )
 
     def allowed_origins(self) -> list[str]:
-        return [origin.strip().rstrip("/") for origin in self.cors_origins.split(",") if origin.strip()]
+        return _listed(self.cors_origins)
+
+
+def _listed(origins: str) -> list[str]:
+    return [origin.strip().rstrip("/").lower() for origin in origins.split(",") if origin.strip()]
