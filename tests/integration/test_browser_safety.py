@@ -76,7 +76,7 @@ class TestOtherOrigins:
         async def fail(*_: Any) -> Any:
             raise RuntimeError("unexpected")
 
-        monkeypatch.setattr("services.gateway.executions.queries.list_own", fail)
+        monkeypatch.setattr("services.gateway.executions.list_own", fail)
         answer = await caller.get("/v1/executions", headers={"Origin": ORIGIN})
         assert (answer.status_code, answer.json()["code"]) == (500, "internal_error")
         assert answer.headers["access-control-allow-origin"] == ORIGIN

@@ -1,4 +1,4 @@
-"""Who may do what in the database. Every grant is listed here: one that nobody decided on fails."""
+"""What the roles of the database can do and can not, tried as they are used."""
 
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
@@ -17,89 +17,10 @@ from shared import tables
 from shared.db import Role, make_engine, transaction
 from shared.ids import new_id
 from shared.tables import SYSTEM_USER_ID
+from tests.support.database_decisions import GRANTS
 
 PASSWORDS = {"LEKHIKA_DB_PASSWORD_GATEWAY": "for-tests"}
 ANN, BOB = new_id(), new_id()
-
-# Table privileges by role. In brackets the columns they are limited to; `*-a,b` is all columns but those.
-GRANTS = {
-    "alembic_version": {},
-    "users": {
-        "lekhika_user": "SELECT[*-anonymised_at]",
-        "lekhika_auth": "SELECT[*-created_at]",
-        "lekhika_analytics": "SELECT[id]",
-        "lekhika_admin": "INSERT SELECT UPDATE",
-    },
-    "api_keys": {
-        "lekhika_user": "INSERT SELECT[*-digest] UPDATE[name,expires_at,revoked_at]",
-        "lekhika_auth": "SELECT UPDATE[last_used_at]",
-        "lekhika_admin": "DELETE INSERT SELECT[*-digest] UPDATE[name,expires_at,revoked_at]",
-    },
-    "sessions": {
-        "lekhika_auth": "DELETE INSERT SELECT UPDATE[expires_at]",
-        "lekhika_admin": "DELETE SELECT[*-digest,csrf]",
-    },
-    "engines": {
-        "lekhika_user": "DELETE INSERT SELECT UPDATE",
-        "lekhika_admin": "DELETE INSERT SELECT UPDATE",
-    },
-    "engine_versions": {"lekhika_user": "INSERT SELECT", "lekhika_admin": "INSERT SELECT"},
-    "engine_drafts": {"lekhika_user": "DELETE INSERT SELECT UPDATE"},
-    "models": {
-        "lekhika_user": "SELECT",
-        "lekhika_analytics": "SELECT",
-        "lekhika_admin": "DELETE INSERT SELECT UPDATE",
-    },
-    "model_prices": {"lekhika_analytics": "SELECT", "lekhika_admin": "DELETE INSERT SELECT"},
-    "executions": {
-        "lekhika_user": "SELECT UPDATE[kept]",
-        "lekhika_projector": "DELETE INSERT SELECT UPDATE",
-        "lekhika_admin": "SELECT UPDATE[kept]",
-        "lekhika_janitor": "SELECT",
-    },
-    "projector_positions": {
-        "lekhika_projector": "INSERT SELECT UPDATE",
-        "lekhika_admin": "SELECT",
-        "lekhika_janitor": "SELECT",
-    },
-    "usage_ledger": {
-        "lekhika_user": "SELECT[*-cost,price_version]",
-        "lekhika_analytics": "INSERT SELECT UPDATE[cost,price_version]",
-        "lekhika_admin": "SELECT",
-    },
-    "user_analytics": {
-        "lekhika_user": "SELECT[*-total_cost,unpriced_tokens]",
-        "lekhika_analytics": "DELETE INSERT SELECT UPDATE",
-        "lekhika_admin": "SELECT",
-    },
-    "usage_rejects": {"lekhika_analytics": "DELETE INSERT SELECT", "lekhika_admin": "SELECT"},
-    "audit": {
-        "lekhika_user": "INSERT",
-        "lekhika_projector": "INSERT",
-        "lekhika_admin": "INSERT SELECT",
-    },
-}
-LIMITED_ROWS = {
-    "users", "api_keys", "engines", "engine_versions", "engine_drafts", "executions", "usage_ledger",
-    "user_analytics", "audit",
-}  # fmt: skip
-"""Tables of which the role that serves users gets one person's rows."""
-WITHOUT_ROW_SECURITY = {"alembic_version"}
-MEMBERSHIPS = {
-    (role, "lekhika_gateway")
-    for role in ("lekhika_user", "lekhika_auth", "lekhika_projector", "lekhika_admin")
-}
-
-ACL = """
-SELECT relname, coalesce(rolname, 'PUBLIC') AS grantee, privilege_type, NULL AS attname
-FROM pg_class CROSS JOIN aclexplode(relacl) LEFT JOIN pg_roles ON pg_roles.oid = grantee
-WHERE relnamespace = 'public'::regnamespace AND relkind IN ('r', 'v', 'm', 'p') AND grantee <> relowner
-UNION ALL
-SELECT relname, coalesce(rolname, 'PUBLIC'), privilege_type, attname
-FROM pg_class JOIN pg_attribute ON attrelid = pg_class.oid CROSS JOIN aclexplode(attacl)
-    LEFT JOIN pg_roles ON pg_roles.oid = grantee
-WHERE relnamespace = 'public'::regnamespace
-"""
 
 
 @pytest.fixture(scope="module")
@@ -163,90 +84,6 @@ def _fill(connection: psycopg.Connection[Any]) -> None:
         "INSERT INTO engine_versions (owner_id, id, version, definition, created_by) VALUES (%s, 'sample', 1, '{}', %s)",
         [SYSTEM_USER_ID, SYSTEM_USER_ID],
     )
-
-
-def _columns(given: str, table: str) -> frozenset[str]:
-    every = {column.name for column in tables.metadata.tables[table].columns}
-    if given.startswith("*-"):
-        left_out = set(given[2:].split(","))
-        assert left_out <= every, f"{table} has no {left_out - every}"
-        return frozenset(every - left_out)
-    return frozenset(given.split(","))
-
-
-def _decided(table: str, words: str) -> set[tuple[str, frozenset[str] | None]]:
-    found: set[tuple[str, frozenset[str] | None]] = set()
-    for word in words.split():
-        privilege, bracket, limited = word.rstrip("]").partition("[")
-        found.add((privilege, _columns(limited, table) if bracket else None))
-    return found
-
-
-def test_every_grant_was_decided_on(server: PostgresServer) -> None:
-    with psycopg.connect(server.url) as connection:
-        rows = connection.execute(ACL).fetchall()
-        existing = {
-            name
-            for (name,) in connection.execute("SELECT tablename FROM pg_tables WHERE schemaname = 'public'")
-        }
-    whole: dict[tuple[str, str], set[tuple[str, frozenset[str] | None]]] = {}
-    columns: dict[tuple[str, str, str], set[str]] = {}
-    for table, role, privilege, column in rows:
-        if column is None:
-            whole.setdefault((table, role), set()).add((privilege, None))
-        else:
-            columns.setdefault((table, role, privilege), set()).add(column)
-    for (table, role, privilege), names in columns.items():
-        whole.setdefault((table, role), set()).add((privilege, frozenset(names)))
-    decided = {
-        (table, role): _decided(table, words)
-        for table, roles in GRANTS.items()
-        for role, words in roles.items()
-    }
-    assert existing == set(GRANTS)
-    assert whole == decided
-
-
-def test_row_security_is_forced_on_every_table(server: PostgresServer) -> None:
-    with psycopg.connect(server.url) as connection:
-        flags = connection.execute(
-            "SELECT relname, relrowsecurity AND relforcerowsecurity FROM pg_class"
-            " WHERE relnamespace = 'public'::regnamespace AND relkind = 'r'"
-        ).fetchall()
-        for_users = connection.execute(
-            "SELECT tablename, qual, with_check FROM pg_policies WHERE 'lekhika_user' = ANY (roles)"
-        ).fetchall()
-    assert {name for name, forced in flags if not forced} == WITHOUT_ROW_SECURITY
-    about_one = {
-        table
-        for table, *terms in for_users
-        if all(term is None or "lekhika.user_id" in term for term in terms)
-    }
-    assert about_one == LIMITED_ROWS
-    assert {table for table, *_ in for_users} - about_one == {"models"}
-
-
-def test_roles_can_do_no_more_than_they_are_granted(server: PostgresServer) -> None:
-    with psycopg.connect(server.url) as connection:
-        powers = connection.execute(
-            "SELECT rolname, rolcanlogin FROM pg_roles WHERE rolname LIKE 'lekhika%'"
-            " AND NOT (rolsuper OR rolcreaterole OR rolcreatedb OR rolbypassrls OR rolinherit OR rolreplication)"
-        ).fetchall()
-        members = connection.execute(
-            "SELECT pg_get_userbyid(roleid), pg_get_userbyid(member) FROM pg_auth_members"
-            " WHERE pg_get_userbyid(member) LIKE 'lekhika%' OR pg_get_userbyid(roleid) LIKE 'lekhika%'"
-        ).fetchall()
-        may_create = connection.execute(
-            "SELECT rolname FROM pg_roles WHERE rolname LIKE 'lekhika%'"
-            " AND has_schema_privilege(rolname, 'public', 'CREATE')"
-        ).fetchall()
-    logins = {"lekhika_gateway", "lekhika_analytics", "lekhika_janitor"}
-    assert dict(powers) == {
-        **dict.fromkeys(logins, True),
-        **dict.fromkeys(("lekhika_user", "lekhika_auth", "lekhika_projector", "lekhika_admin"), False),
-    }
-    assert set(members) == MEMBERSHIPS
-    assert may_create == []
 
 
 @pytest.mark.parametrize(

@@ -42,7 +42,7 @@ def test_up_twice_down_and_up_again(server: PostgresServer, capsys: pytest.Captu
         run(action, server.url, {})
         assert _one(server, COUNT_TABLES) == expected
     run("current", server.url, {})
-    assert capsys.readouterr().out.strip() == "0002 (head)"
+    assert capsys.readouterr().out.strip() == "0004 (head)"
 
 
 def test_engines_of_the_first_revision_get_the_version_that_they_have(server: PostgresServer) -> None:
