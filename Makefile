@@ -26,7 +26,7 @@ demo: $(READY)  ## Show a run, a stop in mid-call and the token count, then end
 
 ## Work on it
 test: $(READY) check  ## Lint, types, import contracts, then every test
-	$(BIN)/pytest
+	$(BIN)/pytest -n 2 --dist loadfile
 
 check: $(READY)  ## Lint, types, import contracts
 	$(BIN)/ruff check .
@@ -41,10 +41,12 @@ format: $(READY)  ## Format the code
 bench: $(READY)  ## Measure, beside the bare floor
 	$(BIN)/python -m tests.bench
 	$(BIN)/python -m tests.bench.fairness
+	$(BIN)/python -m tests.bench.takeover
 	$(BIN)/python -m tests.bench.viewers
 	$(BIN)/python -m tests.bench.book
 
-faults: $(READY)  ## The fault suite: kills and lost connections (minutes)
+faults: $(READY)  ## The fault suite: kills and lost connections (half an hour)
+	$(BIN)/pytest -m fault tests/integration tests/browser
 	$(BIN)/pytest tests/faults --timeout 900 -s
 
 asyncapi: $(READY)  ## Write docs/asyncapi.json anew from the code

@@ -53,6 +53,8 @@ class Call:
         self._last = Piece()
         self._tokens: Tokens | None = None
         self._seen = 0
+        self._cut = False
+        """Whether we closed the socket although the provider had not: it may have counted more than it told."""
         self._hang_up: Callable[[], None] | None = None
         self._task: asyncio.Task[None] | None = None
 
@@ -67,6 +69,9 @@ class Call:
                     await self._provider.stream(self.request, self)
                 finally:
                     self._describe(span)
+        except asyncio.CancelledError:
+            self._cut = True
+            raise
         except ModelError as error:
             if not self.aborted:
                 self.error = error
@@ -168,8 +173,8 @@ class Call:
     def usage(self) -> tuple[ModelUsage, ...]:
         """What the provider has reported so far.
 
-        The last report of a stream that broke is an estimate; of a call that was let go before any report nothing
-        is known; a call that was refused used nothing.
+        The last report of a stream that broke, or that we had to cut, is an estimate; of a call that was let go before
+        any report nothing is known; a call that was refused used nothing.
         """
         model = self._last.model or self.request.model
         if self._tokens is None:
@@ -177,4 +182,4 @@ class Call:
             return () if refused else (unknown_usage(model, self._tier),)
         long = self._tokens.input > LONG_CONTEXT_TOKENS
         usage = ModelUsage(model=model, tier=self._tier, tokens=self._tokens, long_context=long)
-        return (estimated(usage),) if self.error is not None else (usage,)
+        return (estimated(usage),) if self.error is not None or self._cut else (usage,)

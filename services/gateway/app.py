@@ -178,7 +178,7 @@ async def compose(settings: GatewaySettings, stop: Stop) -> AsyncIterator[Parts]
             _heard(nc, CHANGED_KEYS, parts.authenticator.hear),
             parts.catalogue,
             parts.lanes.running(stop.fail),
-            parts.room.running(),
+            parts.room.running(stop.fail),
             _projecting(parts, stop),
         ):
             yield parts

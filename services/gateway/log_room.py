@@ -5,7 +5,7 @@ At its size cap the log refuses every append, also the tombstones that make room
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 
 from nats.aio.client import Client
@@ -48,8 +48,15 @@ class LogRoom:
         self._full = full
 
     @asynccontextmanager
-    async def running(self) -> AsyncIterator[None]:
+    async def running(self, fail: Callable[[str], None]) -> AsyncIterator[None]:
+        """`fail` is told when it ends by itself: without it a full log would refuse stops as well."""
+
+        def ended(task: asyncio.Task[None]) -> None:
+            if not (task.cancelled() or self._stopping.is_set()):
+                fail("the look at the log's size ended")
+
         task = spawn(self._run(), name="room in the log")
+        task.add_done_callback(ended)
         try:
             yield
         finally:

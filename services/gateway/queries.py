@@ -14,6 +14,7 @@ from services.gateway.parts import Parts
 from services.gateway.problems import FieldError, Problem, invalid
 from services.gateway.resource import execution_json, pruned_json, queue_json, rfc3339, url_of
 from shared.db import Role, transaction
+from shared.errors import UnknownEvent
 from shared.events import ExecutionPruned, Recorded
 from shared.execution import ExecutionState, Status, fold
 from shared.ids import is_id
@@ -32,11 +33,18 @@ async def load_own(
 ) -> tuple[Sequence[Recorded], ExecutionState]:
     """History and state of the caller's execution, as the log has them now.
 
-    Raises: Problem 404, when there is none or it is somebody else's; 410, when it was pruned; Unavailable.
+    Raises: Problem 404, when there is none or it is somebody else's; 410, when it was pruned; UnknownEvent, when it is
+    the caller's and this release can not read it; Unavailable.
     """
     if not is_id(execution_id):
         raise not_found()
-    history = await parts.log.load(execution_id)
+    try:
+        history = await parts.log.load(execution_id)
+    except UnknownEvent:
+        outline = await parts.log.outline(execution_id)
+        if outline is None or outline.user_id != principal.user_id:
+            raise not_found() from None
+        raise
     last = history[-1].event if history else None
     if isinstance(last, ExecutionPruned):
         if last.user_id != principal.user_id:

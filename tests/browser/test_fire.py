@@ -72,6 +72,7 @@ def test_place_in_the_queue_is_shown_and_moves(
     expect(place).to_have_count(0)
 
 
+@pytest.mark.fault
 def test_gateway_that_is_killed_under_an_open_page_loses_and_repeats_nothing(
     user: ConsolePage, gateway: APIRequestContext, stack: Stack, tolerated: list[str]
 ) -> None:
@@ -86,6 +87,7 @@ def test_gateway_that_is_killed_under_an_open_page_loses_and_repeats_nothing(
     same_as_the_output(user, gateway, run_id)
 
 
+@pytest.mark.fault
 def test_hidden_tab_gives_its_connection_back_and_has_all_when_it_is_shown_again(
     user: ConsolePage, gateway: APIRequestContext
 ) -> None:

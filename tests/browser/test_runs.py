@@ -60,6 +60,7 @@ def test_reload_in_mid_run_keeps_the_text(user: ConsolePage) -> None:
     user.expect_state("stopped")
 
 
+@pytest.mark.fault
 def test_cut_is_shown_and_loses_and_repeats_nothing(
     page: Page, stack: Stack, gateway: APIRequestContext, tolerated: list[str]
 ) -> None:

@@ -213,6 +213,7 @@ async def test_what_can_not_be_counted_is_set_aside_and_holds_nothing_up(
         ]
 
 
+@pytest.mark.fault
 async def test_with_the_database_away_events_wait_and_are_counted_when_it_is_back(
     server: NatsServer, postgres: PostgresServer, client: nats.Connection
 ) -> None:
@@ -229,6 +230,7 @@ async def test_with_the_database_away_events_wait_and_are_counted_when_it_is_bac
         await until(is_ready)
 
 
+@pytest.mark.fault
 async def test_with_nats_away_it_goes_on_where_it_was(
     server: NatsServer, postgres: PostgresServer, client: nats.Connection
 ) -> None:

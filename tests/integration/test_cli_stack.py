@@ -115,6 +115,7 @@ def test_a_home_in_use_is_refused(home: Path) -> None:
     assert "lekhika down" in result.stderr
 
 
+@pytest.mark.fault
 def test_a_second_start_is_fast_and_knows_what_was_before(tmp_path: Path) -> None:
     options = ("--home", str(tmp_path))
     with up(tmp_path, "--no-sample"):

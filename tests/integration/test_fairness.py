@@ -47,6 +47,7 @@ class Door:
         return NOW if count <= PER_USER else subjects.later_lane(user)
 
 
+@pytest.mark.fault
 async def test_who_fills_his_slots_delays_nobody_else(here: World) -> None:
     for _ in range(EXECUTORS):
         here.executor(LEKHIKA_SLOTS=str(SLOTS))

@@ -54,6 +54,7 @@ async def begun(client: httpx.AsyncClient, gateway: Gateway) -> Player:
     return player
 
 
+@pytest.mark.fault
 async def test_without_postgres_callers_that_are_known_start_watch_and_stop(
     nats_server: NatsServer, tmp_path: Path
 ) -> None:
@@ -83,6 +84,7 @@ async def test_without_postgres_callers_that_are_known_start_watch_and_stop(
         server.stop()
 
 
+@pytest.mark.fault
 async def test_without_nats_everything_that_needs_the_log_is_refused_and_comes_back(
     own_nats: NatsServer, database: Database, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -107,6 +109,7 @@ async def test_without_nats_everything_that_needs_the_log_is_refused_and_comes_b
         assert answer.json()["status"] == "running"
 
 
+@pytest.mark.fault
 async def test_a_full_log_refuses_and_loses_nothing(own_nats: NatsServer, database: Database) -> None:
     async with running_gateway(own_nats, database) as gateway, gateway.client(database.people["ada"]) as ada:
         first = await ada.post("/v1/executions", json=GOOD)
@@ -120,6 +123,7 @@ async def test_a_full_log_refuses_and_loses_nothing(own_nats: NatsServer, databa
         assert (await ada.get(f"/v1/executions/{first.json()['id']}")).status_code == 200
 
 
+@pytest.mark.fault
 async def test_a_log_that_is_nearly_full_still_takes_stops_and_recovers(
     own_nats: NatsServer, database: Database
 ) -> None:

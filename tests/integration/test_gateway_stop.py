@@ -167,8 +167,7 @@ class TestSomebodyRunsIt:
         subject = subjects.event_subject(player.id, "of_tomorrow")
         await gateway.parts.js.publish(subject, b'{"type": "of_tomorrow", "version": 9}', headers=headers)
         stranger = await stop(ben, player)
-        assert (stranger.status_code, stranger.json()["code"]) == (503, "history_unreadable")
-        assert "stored" not in stranger.json()["detail"]
+        assert stranger.status_code == 404
         asked = subjects.event_subject(player.id, "stop_requested")
         assert await gateway.parts.log.latest([asked]) == []
         for _ in range(2):  # asking again adds nothing
@@ -177,7 +176,7 @@ class TestSomebodyRunsIt:
             assert answer.json()["detail"] == commands.STOP_STORED
             (found,) = await gateway.parts.log.latest([asked])
             assert found.after == seq + 1
-        assert "stored" not in (await stop(ben, player)).json()["detail"]
+        assert (await stop(ben, player)).status_code == 404
 
     async def test_fifty_at_once_ask_once(self, ada: httpx.AsyncClient, gateway: Gateway) -> None:
         player = await running(ada, gateway)

@@ -105,6 +105,7 @@ async def test_a_poke_beats_before_the_interval_is_over(client: nats.Connection)
                 await asyncio.sleep(0.01)
 
 
+@pytest.mark.fault
 async def test_a_run_of_heartbeats_is_unbroken_until_the_server_goes_away(
     client: nats.Connection, server: NatsServer, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -139,6 +140,7 @@ async def topology_again(client: nats.Connection, server: NatsServer) -> None:
     await topology.ensure(client, topology.TopologySettings.model_validate({"NATS_URL": server.url}))
 
 
+@pytest.mark.fault
 async def test_who_has_just_begun_relies_on_whom_it_watches(
     client: nats.Connection, server: NatsServer
 ) -> None:
@@ -223,6 +225,7 @@ async def test_lines_of_an_outage_arrive_afterwards(client: nats.Connection, ser
     assert [line["number"] for line in lines if line["message"] == "line"] == list(range(300))
 
 
+@pytest.mark.fault
 async def test_what_did_not_fit_is_counted_where_it_is_missing(client: nats.Connection) -> None:
     async with shipping(client) as maker:
         for number in range(MAX_WAITING + 50):  # without a pause: nothing is sent meanwhile

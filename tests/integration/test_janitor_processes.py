@@ -67,6 +67,7 @@ async def test_a_dry_run_lists_what_a_sweep_would_delete(
     assert await world.parts.artifacts.get_text(text)
 
 
+@pytest.mark.fault
 async def test_two_processes_one_leads_and_the_other_takes_over(world: World) -> None:
     quick = {"LEKHIKA_RETENTION_HOURS": "0.0001", "LEKHIKA_JANITOR_INTERVAL_SECONDS": "0.3"}
     ports = [free_port(), free_port()]
@@ -94,6 +95,7 @@ async def test_two_processes_one_leads_and_the_other_takes_over(world: World) ->
     assert [process.returncode for process in pair] == [0, 0]
 
 
+@pytest.mark.fault
 async def test_goes_on_after_nats_and_postgres_were_away(
     world: World, nats_server: NatsServer, postgres: PostgresServer
 ) -> None:

@@ -111,6 +111,7 @@ async def test_a_history_is_read_once_however_many_artifacts_it_has(
     assert sorted(loads) == sorted([first, second])
 
 
+@pytest.mark.fault
 async def test_sweeps_again_after_an_outage_and_only_while_it_leads(
     world: World, nats_server: NatsServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:

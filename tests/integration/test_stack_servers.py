@@ -73,6 +73,7 @@ def test_a_second_nats_on_the_same_port_is_refused(tmp_path: Path) -> None:
         server.stop()
 
 
+@pytest.mark.fault
 def test_postgres_keeps_port_and_rows_over_a_crash(tmp_path: Path) -> None:
     server = PostgresServer(tmp_path / "postgres")
     url = server.start()
@@ -97,6 +98,7 @@ def test_postgres_lets_nobody_in_without_its_password(tmp_path: Path) -> None:
         server.stop()
 
 
+@pytest.mark.fault
 def test_servers_end_with_a_starter_that_is_killed(tmp_path: Path) -> None:
     code = (
         "import sys, time; from pathlib import Path\n"

@@ -117,6 +117,7 @@ def be_impatient(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(silence, "MISSES", 2)
 
 
+@pytest.mark.fault
 def test_what_hangs_is_killed_and_started_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     be_impatient(monkeypatch)
 
@@ -130,6 +131,7 @@ def test_what_hangs_is_killed_and_started_again(tmp_path: Path, monkeypatch: pyt
     asyncio.run(scenario())
 
 
+@pytest.mark.fault
 def test_what_hangs_while_it_is_started_again_is_killed(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -172,6 +174,7 @@ def test_a_restarted_service_appears_with_its_new_instance(tmp_path: Path) -> No
     asyncio.run(scenario())
 
 
+@pytest.mark.fault
 def test_two_stacks_run_side_by_side(tmp_path: Path) -> None:
     async def scenario() -> None:
         first = Home(tmp_path / "one")

@@ -350,6 +350,7 @@ async def test_the_document_describes_both_answers(anybody: httpx.AsyncClient) -
     assert limit["schema"]["enum"] == [5, 10, 50, 100]
 
 
+@pytest.mark.fault
 async def test_while_the_database_is_away_it_says_so(tmp_path: Path) -> None:
     server, postgres = NatsServer(tmp_path / "nats"), PostgresServer(tmp_path / "postgres")
     try:
