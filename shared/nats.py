@@ -82,9 +82,12 @@ async def connect(
     `on_closed` hears only of a close that nobody here asked for; `on_back` of every connection after the first.
     Raises: Unavailable, when no server takes the client within 15 s; Permanent, when the URL makes no sense.
     """
+    context = _tls(url, ca_file)
+    # Without the handshake first the client would send its password in the clear to a server that offers no TLS.
+    options = {"tls": context, "tls_handshake_first": True} if context is not None else {}
     client = Connection()
     reporter = _Reporter(name, on_closed, on_back, closing=lambda: client.closing)
-    attempt = spawn(client.connect(**_options(url, name, reporter, ca_file)), name="NATS connect")
+    attempt = spawn(client.connect(**_options(url, name, reporter), **options), name="NATS connect")
     try:
         await asyncio.wait([attempt], timeout=FIRST_CONNECT_SECONDS)
     finally:
@@ -128,10 +131,21 @@ def broker_options(
     subjects, ids included; use `telemetry.process_span` in handlers instead.
     """
     return {
-        **_options(url, name, _Reporter(name, on_closed, lambda: None, closing=lambda: False), ca_file),
+        **_options(url, name, _Reporter(name, on_closed, lambda: None, closing=lambda: False)),
+        **_security(_tls(url, ca_file)),
         "logger": logging.getLogger("broker"),  # FastStream's own one writes colours to stderr
         "log_level": logging.DEBUG,  # two lines for every message else; failures are logged as errors anyway
     }
+
+
+def _security(context: ssl.SSLContext | None) -> dict[str, Any]:
+    """As FastStream takes it."""
+    if context is None:
+        return {}
+    # Not every service that connects has FastStream.
+    from faststream.nats.security import NatsSecurity
+
+    return {"security": NatsSecurity(ssl_context=context, tls_handshake_first=True)}
 
 
 def _servers(url: str | SecretStr) -> list[str]:
@@ -147,29 +161,26 @@ def _user(servers: list[str]) -> str | None:
         raise Permanent("NATS_URL is no URL such as nats://user:password@host:4222") from None
 
 
-def _tls(servers: list[str], ca_file: Path | None) -> dict[str, Any]:
-    """Raises: Permanent."""
-    secure = [server.startswith("tls://") for server in servers]
+def _tls(url: str | SecretStr, ca_file: Path | None) -> ssl.SSLContext | None:
+    """None for connections without TLS. Raises: Permanent."""
+    secure = [server.startswith("tls://") for server in _servers(url)]
     if not any(secure):
         if ca_file is not None:
             raise Permanent("LEKHIKA_NATS_CA_FILE is set, so NATS_URL must begin with tls://")
-        return {}
+        return None
     if not all(secure):
         raise Permanent("NATS_URL mixes tls:// with other servers; all of them must be tls://")
     try:
-        context = ssl.create_default_context(cafile=ca_file)
+        return ssl.create_default_context(cafile=ca_file)
     except (OSError, ssl.SSLError) as error:
         raise Permanent(f"LEKHIKA_NATS_CA_FILE {ca_file} can not be read as PEM: {error}") from None
-    # Else the client would send its password in the clear to a server that offers no TLS.
-    return {"tls": context, "tls_handshake_first": True}
 
 
-def _options(url: str | SecretStr, name: str, reporter: "_Reporter", ca_file: Path | None) -> dict[str, Any]:
+def _options(url: str | SecretStr, name: str, reporter: "_Reporter") -> dict[str, Any]:
     servers = _servers(url)
     return {
         "servers": servers,
         "inbox_prefix": inbox_prefix(_user(servers)),
-        **_tls(servers, ca_file),
         "name": name,
         "allow_reconnect": True,
         "max_reconnect_attempts": -1,

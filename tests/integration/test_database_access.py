@@ -227,7 +227,7 @@ async def test_a_repeated_audit_line_of_the_projector_is_one_line(gateway: Async
 
 @pytest.mark.parametrize("table", sorted(GRANTS))
 async def test_the_gateway_s_login_alone_may_do_nothing(gateway: AsyncEngine, table: str) -> None:
-    query: Select[Any] = select(func.count()).select_from(text(table))
+    query: Select[Any] = select(func.count()).select_from(text(f"public.{table}"))
     with pytest.raises(ProgrammingError, match="permission denied"):
         async with transaction(gateway) as connection:
             await connection.execute(query)
