@@ -7,7 +7,7 @@ BIN    := $(VENV)/bin
 READY  := $(VENV)/.installed
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run demo test check format bench faults fuzz lock asyncapi settings clean
+.PHONY: help setup run demo test check format bench faults fuzz lock asyncapi settings nats clean
 
 help:  ## This list
 	@if test -t 1; then colour=1; fi; awk -v colour="$$colour" ' \
@@ -58,6 +58,9 @@ asyncapi: $(READY)  ## Write docs/asyncapi.json anew from the code
 
 settings: $(READY)  ## Write docs/settings.md anew from the code
 	$(BIN)/python -m tests.support.settings_table
+
+nats: $(READY)  ## Write deploy/nats/users.conf anew from the code
+	$(BIN)/python -m deploy.nats > deploy/nats/users.conf
 
 lock:  ## Resolve requirements.lock anew (needs uv)
 	uv pip compile pyproject.toml --all-extras --universal --generate-hashes --no-emit-index-url --no-strip-extras \

@@ -7,12 +7,11 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
 
 import nats.errors
-from nats.js import JetStreamContext
+from nats.aio.client import Client
 from nats.js.errors import (
     APIError,
     BadObjectMetaError,
     BucketNotFoundError,
-    DigestMismatchError,
     NotFoundError,
 )
 from nats.js.object_store import ObjectStore
@@ -22,12 +21,12 @@ from shared import subjects
 from shared.errors import LekhikaError, LogFull, Permanent, Retryable, Unavailable, UnknownEvent
 from shared.events import ArtifactRef, RequestBody, TextRef
 from shared.ids import new_id
-from shared.jetstream import FULL
+from shared.jetstream import FULL, read_whole
 
 INLINE_BYTES = 32 * 1024
 """A text up to this size travels inside its event."""
 PATIENCE_SECONDS = 30.0
-"""For one artifact. The client library waits for ever for a part that never comes."""
+"""For one artifact."""
 
 PARTIAL_SECONDS = 3.0
 """How long an end waits for the bucket to take a text that was cut off."""
@@ -61,7 +60,7 @@ def _ours(doing: str, error: Exception) -> LekhikaError:
     match error:
         case BucketNotFoundError() | NotFoundError(err_code=10059):  # the bucket's stream, not the artifact
             return Unavailable(f"{doing}: the bucket {subjects.ARTIFACTS} is not there")
-        case NotFoundError() | BadObjectMetaError() | DigestMismatchError():
+        case NotFoundError() | BadObjectMetaError():
             return ArtifactGone(f"{doing}: it is gone or damaged")
         case APIError(err_code=code) if code in FULL:
             return LogFull(f"{doing}: the bucket is at its size cap")
@@ -75,8 +74,9 @@ class Artifacts:
     Whatever writes raises LogFull, when there is no room, and Unavailable; whatever reads ArtifactGone and Unavailable.
     """
 
-    def __init__(self, js: JetStreamContext) -> None:
-        self._js = js
+    def __init__(self, nc: Client) -> None:
+        self._nc = nc
+        self._js = nc.jetstream()
         self._bucket: ObjectStore | None = None
 
     async def _store(self) -> ObjectStore:
@@ -92,7 +92,9 @@ class Artifacts:
 
     async def _get(self, ref: ArtifactRef) -> bytes:
         async with _translated(f"reading artifact {ref.artifact}"):
-            data = (await (await self._store()).get(ref.artifact)).data or b""
+            info = await (await self._store()).get_info(ref.artifact)
+            subject = f"$O.{subjects.ARTIFACTS}.C.{info.nuid}"
+            data = await read_whole(self._nc, f"OBJ_{subjects.ARTIFACTS}", subject, info.size or 0)
         if hashlib.sha256(data).hexdigest() != ref.sha256:
             raise ArtifactGone(f"artifact {ref.artifact} is damaged")
         return data

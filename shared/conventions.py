@@ -97,6 +97,9 @@ LOOP_DELAY = Gauge(
     "lekhika_loop_delay_seconds", "Longest lateness of the event loop since the last heartbeat."
 )
 HEARTBEATS_FAILED = Counter("lekhika_heartbeats_failed_total", "Heartbeats that were not accepted.")
+NATS_REFUSED = Counter(
+    "lekhika_nats_refused_total", "Publishes and subscriptions that NATS refused: the user may not do that."
+)
 
 _MODELS_NAMED: Final = 64
 _models: set[str] = set()

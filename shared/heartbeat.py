@@ -16,18 +16,21 @@ import nats.errors
 import nats.js.errors
 import orjson
 import psutil
+from nats.aio.client import Client
 from nats.js import JetStreamContext
 
 from shared import conventions as names
 from shared.errors import Permanent, Unavailable
+from shared.jetstream import direct_get
 from shared.loop_delay import LoopDelay
 from shared.service import version
-from shared.subjects import WORKERS
+from shared.subjects import WORKERS, worker
 from shared.tasks import cancel_and_wait, spawn
 
 _STREAM = f"KV_{WORKERS}"
-_PREFIX = f"$KV.{WORKERS}."
 _READ_SECONDS = 5.0
+_INSTANCES = 1024
+"""The server answers for no more subjects at once."""
 _FAILURES = (nats.errors.Error, TimeoutError, OSError)
 
 _log = logging.getLogger(__name__)
@@ -50,7 +53,7 @@ class Heartbeat:
         interval: float = 1.0,
     ) -> None:
         self._js = js
-        self._subject = _PREFIX + instance
+        self._subject = worker(service, instance)
         self._snapshot = snapshot
         self._interval = interval
         self._process = psutil.Process()
@@ -174,7 +177,7 @@ async def read_worker(js: JetStreamContext, instance: str) -> Seen | None:
     Raises: Unavailable, when it can not be known.
     """
     try:
-        found = await js.get_last_msg(_STREAM, _PREFIX + instance)
+        found = await js.get_last_msg(_STREAM, worker("*", instance))
     except nats.js.errors.NotFoundError:
         return None
     except _FAILURES as error:
@@ -184,30 +187,16 @@ async def read_worker(js: JetStreamContext, instance: str) -> Seen | None:
     return Seen(worker=orjson.loads(found.data), time=found.time)
 
 
-async def read_workers(js: JetStreamContext) -> list[dict[str, Any]]:
+async def read_workers(nc: Client) -> list[dict[str, Any]]:
     """All current entries, oldest instance first; a follower that lags may answer.
 
     Raises: Unavailable, when they can not be read.
     """
+    request = {"multi_last": [worker("*", "*")], "batch": _INSTANCES}
     try:
         async with asyncio.timeout(_READ_SECONDS):
-            found = await _read_all(js)
+            # One without content marks a deletion or an expiry.
+            found = [orjson.loads(msg.data) async for msg in direct_get(nc, _STREAM, request) if msg.data]
     except _FAILURES as error:
         raise Unavailable(f"workers can not be read: {type(error).__name__}") from None
-    return sorted(found, key=lambda worker: str(worker["id"]))
-
-
-async def _read_all(js: JetStreamContext) -> list[dict[str, Any]]:
-    bucket = await js.key_value(WORKERS)
-    # The server keeps an abandoned watcher for 5 minutes unless told otherwise, and this may be called every second.
-    watcher = await bucket.watchall(ignore_deletes=True, inactive_threshold=2)
-    found: list[dict[str, Any]] = []
-    try:
-        async for entry in watcher:
-            if entry is None:  # that was all there is now
-                break
-            if entry.value:
-                found.append(orjson.loads(entry.value))
-    finally:
-        await watcher.stop()  # type: ignore[no-untyped-call]
-    return found
+    return sorted(found, key=lambda entry: str(entry["id"]))

@@ -1,5 +1,6 @@
 """Requests to JetStream that the client library has no call for."""
 
+import base64
 import json
 from collections.abc import AsyncIterator, Mapping
 from typing import Any
@@ -10,12 +11,16 @@ from nats.errors import ConnectionClosedError, NoRespondersError, OutboundBuffer
 from nats.errors import TimeoutError as NatsTimeoutError
 
 from shared.errors import Unavailable
+from shared.messages import SEQUENCE
 
 ANSWER_SECONDS = 3.0
 NOT_FOUND = 10037
 """Error code of a message get that finds nothing."""
 FULL = frozenset({10077, 10122, 10023, 10047})
 """Error codes of a stream that takes nothing more."""
+
+_PARTS = 256
+"""So many messages are asked for at once."""
 
 _SILENT = (NatsTimeoutError, NoRespondersError, ConnectionClosedError, OutboundBufferLimitError)
 
@@ -77,3 +82,29 @@ async def direct_get(nc: Client, stream: str, request: Mapping[str, Any]) -> Asy
     finally:
         if not nc.is_closed:
             await subscription.unsubscribe()
+
+
+async def read_whole(nc: Client, stream: str, subject: str, size: int) -> bytes:
+    """The contents of a subject's messages in order, up to `size` bytes; less, when its leader has no more.
+
+    Direct gets give what a replica has; what one that lags does not have yet, the leader is asked for.
+
+    Raises: Unavailable.
+    """
+    whole, after = bytearray(), 0
+    while len(whole) < size:
+        before = after
+        request = {"seq": after + 1, "next_by_subj": subject, "batch": _PARTS}
+        async for msg in direct_get(nc, stream, request):
+            whole += msg.data
+            after = int((msg.headers or {})[SEQUENCE])
+        if after > before:
+            continue
+        answer = await api(nc, f"STREAM.MSG.GET.{stream}", {"seq": after + 1, "next_by_subj": subject})
+        if answer.get("error", {}).get("err_code") == NOT_FOUND:
+            break
+        if "error" in answer:
+            raise Unavailable(f"reading {stream} failed: {answer['error'].get('description')}")
+        whole += base64.b64decode(answer["message"].get("data", ""))
+        after = int(answer["message"]["seq"])
+    return bytes(whole)

@@ -1,5 +1,7 @@
 """Connections to NATS, all with the same options: endless reconnects, quick notice of a dead link, every change logged.
 
+What a user may publish and hear, the server decides (`deploy.nats.permissions`); a refusal is an error in the log.
+
 A *closed* connection never comes back (an oversized message or a server that refuses the client does that), so it ends
 the process; a supervisor starts a new one.
 """
@@ -10,14 +12,18 @@ import logging
 import os
 import random
 import signal
+import ssl
 import time
 from collections.abc import Callable, Coroutine
+from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 from nats.aio.client import Client
 from nats.errors import Error
 from pydantic import SecretStr
 
+from shared import conventions as names
 from shared.errors import Permanent, Unavailable
 from shared.tasks import spawn
 
@@ -27,8 +33,13 @@ PING_SECONDS = 5
 PENDING_BYTES = 2 * 1024 * 1024
 """What is published while disconnected waits in this buffer and is sent late; beyond it, publishing raises."""
 
+_DISTINCT = 1_000
+"""So many error texts are told apart in one outage: those of refusals have ids in them."""
+
 OnClosed = Callable[[str], None]
 """Called with the reason, once."""
+
+_REFUSAL = "permissions violation"
 
 _log = logging.getLogger(__name__)
 
@@ -60,15 +71,23 @@ async def connect(
     name: str,
     on_closed: OnClosed = end_process,
     on_back: Callable[[], None] = lambda: None,
+    *,
+    ca_file: Path | None = None,
 ) -> Connection:
     """A connected client; `url` may list several servers, separated by commas.
+
+    With `tls://` nothing is sent before the server's certificate is checked: by `ca_file` (PEM) if given, else by the
+    system's authorities. The server must have `handshake_first`.
 
     `on_closed` hears only of a close that nobody here asked for; `on_back` of every connection after the first.
     Raises: Unavailable, when no server takes the client within 15 s; Permanent, when the URL makes no sense.
     """
+    context = _tls(url, ca_file)
+    # Without the handshake first the client would send its password in the clear to a server that offers no TLS.
+    options: dict[str, Any] = {"tls": context, "tls_handshake_first": True} if context is not None else {}
     client = Connection()
     reporter = _Reporter(name, on_closed, on_back, closing=lambda: client.closing)
-    attempt = spawn(client.connect(**_options(url, name, reporter)), name="NATS connect")
+    attempt = spawn(client.connect(**_options(url, name, reporter), **options), name="NATS connect")
     try:
         await asyncio.wait([attempt], timeout=FIRST_CONNECT_SECONDS)
     finally:
@@ -92,7 +111,19 @@ async def _end(attempt: asyncio.Task[None]) -> None:
         await asyncio.wait([attempt], timeout=0.1)
 
 
-def broker_options(url: str | SecretStr, name: str, on_closed: OnClosed) -> dict[str, Any]:
+def inbox_prefix(user: str | None) -> str:
+    """Under which answers to a user come; only that user may hear them. Without a user, the client's own default."""
+    return f"_INBOX_{user}" if user else "_INBOX"
+
+
+def pull_inbox(url: str | SecretStr) -> bytes:
+    """The option `inbox_prefix` of FastStream's pull subscribers, which do not take it from their broker."""
+    return f"{inbox_prefix(_user(_servers(url)))}.".encode()
+
+
+def broker_options(
+    url: str | SecretStr, name: str, on_closed: OnClosed, *, ca_file: Path | None = None
+) -> dict[str, Any]:
     """Keyword arguments for FastStream's `NatsBroker`.
 
     `on_closed` is also called when the broker is stopped: give one that does no harm then, such as `Stop.fail`.
@@ -101,15 +132,55 @@ def broker_options(url: str | SecretStr, name: str, on_closed: OnClosed) -> dict
     """
     return {
         **_options(url, name, _Reporter(name, on_closed, lambda: None, closing=lambda: False)),
+        **_security(_tls(url, ca_file)),
         "logger": logging.getLogger("broker"),  # FastStream's own one writes colours to stderr
         "log_level": logging.DEBUG,  # two lines for every message else; failures are logged as errors anyway
     }
 
 
-def _options(url: str | SecretStr, name: str, reporter: "_Reporter") -> dict[str, Any]:
+def _security(context: ssl.SSLContext | None) -> dict[str, Any]:
+    """As FastStream takes it."""
+    if context is None:
+        return {}
+    # Not every service that connects has FastStream.
+    from faststream.nats.security import NatsSecurity
+
+    return {"security": NatsSecurity(ssl_context=context, tls_handshake_first=True)}
+
+
+def _servers(url: str | SecretStr) -> list[str]:
     text = url.get_secret_value() if isinstance(url, SecretStr) else url
+    return [server.strip() for server in text.split(",")]
+
+
+def _user(servers: list[str]) -> str | None:
+    """Raises: Permanent, without the URL, which has a password."""
+    try:
+        return urlsplit(servers[0]).username
+    except ValueError:
+        raise Permanent("NATS_URL is no URL such as nats://user:password@host:4222") from None
+
+
+def _tls(url: str | SecretStr, ca_file: Path | None) -> ssl.SSLContext | None:
+    """None for connections without TLS. Raises: Permanent."""
+    secure = [server.startswith("tls://") for server in _servers(url)]
+    if not any(secure):
+        if ca_file is not None:
+            raise Permanent("LEKHIKA_NATS_CA_FILE is set, so NATS_URL must begin with tls://")
+        return None
+    if not all(secure):
+        raise Permanent("NATS_URL mixes tls:// with other servers; all of them must be tls://")
+    try:
+        return ssl.create_default_context(cafile=ca_file)
+    except (OSError, ssl.SSLError) as error:
+        raise Permanent(f"LEKHIKA_NATS_CA_FILE {ca_file} can not be read as PEM: {error}") from None
+
+
+def _options(url: str | SecretStr, name: str, reporter: "_Reporter") -> dict[str, Any]:
+    servers = _servers(url)
     return {
-        "servers": [server.strip() for server in text.split(",")],
+        "servers": servers,
+        "inbox_prefix": inbox_prefix(_user(servers)),
         "name": name,
         "allow_reconnect": True,
         "max_reconnect_attempts": -1,
@@ -147,9 +218,12 @@ class _Reporter:
 
     async def _error(self, error: Exception) -> None:
         text = f"{type(error).__name__}: {error}"
-        if text not in self._seen:
+        refused = _REFUSAL in text.lower()
+        if refused:
+            names.NATS_REFUSED.inc()
+        if text not in self._seen and len(self._seen) < _DISTINCT:
             self._seen.add(text)
-            _log.warning("NATS %s: %s", self._name, text)
+            _log.log(logging.ERROR if refused else logging.WARNING, "NATS %s: %s", self._name, text)
 
     async def _disconnected(self) -> None:
         if self._lost_at is None and not self._closing():

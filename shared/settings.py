@@ -3,7 +3,7 @@
 import sys
 from typing import Annotated, Literal, NoReturn, TypeVar
 
-from pydantic import AliasChoices, Field, PrivateAttr, SecretStr, ValidationError
+from pydantic import AliasChoices, Field, FilePath, PrivateAttr, SecretStr, ValidationError
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from shared.ids import new_id
@@ -27,7 +27,9 @@ class ServiceSettings(BaseSettings):
     )
 
     nats_url: SecretStr = Field(min_length=1, validation_alias=AliasChoices("NATS_URL", "nats_url"))
-    """May hold a password, hence secret. Several servers are separated by commas."""
+    """Such as `nats://executor:password@host:4222`, hence secret; the user is the service's own. Several servers are separated by commas. With `tls://` the connection begins with TLS, for which servers need `handshake_first`."""
+    nats_ca_file: FilePath | None = None
+    """With `tls://`: PEM file of the authority that signed the servers' certificates. Without it the system's authorities count."""
     http_host: str = "127.0.0.1"
     """Where the health answers (and the gateway's HTTP) are served."""
     http_port: Annotated[int, Field(ge=0, le=65535)] = 0

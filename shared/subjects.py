@@ -71,6 +71,13 @@ def logs(service: str, instance: str) -> str:
 
 CHANGED_MODELS = "changed.models"
 """Core NATS subject, without a body: models or their prices were changed."""
+
+
+def worker(service: str, instance: str) -> str:
+    """Key of an instance's heartbeat in the bucket `workers`, as a subject; so that a service can write only its own."""
+    return f"$KV.{WORKERS}.{service}.{instance}"
+
+
 PROVIDER_MODELS = "providers.models"
 """Core NATS request without a body, answered by one executor: `shared.model_listing.ModelListing`."""
 EXECUTORS = "executors"

@@ -8,9 +8,8 @@ import sys
 from collections.abc import Iterator
 from typing import Any
 
-import nats
 from nats.aio.client import Client
-from pydantic import Field
+from pydantic import Field, FilePath
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from shared import subjects
@@ -18,6 +17,7 @@ from shared.errors import LekhikaError, Permanent
 from shared.events import TERMINAL_TYPES
 from shared.jetstream import api
 from shared.log import MAX_EVENT_BYTES
+from shared.nats import connect
 
 _SECOND = 1_000_000_000
 _EXISTS = 10058
@@ -30,7 +30,9 @@ class TopologySettings(BaseSettings):
     model_config = SettingsConfigDict(frozen=True, env_prefix="LEKHIKA_", use_attribute_docstrings=True)
 
     nats_url: str = Field(validation_alias="NATS_URL")
-    """Of a user that may manage JetStream."""
+    """Of the user `topology`, or of another that may manage JetStream."""
+    nats_ca_file: FilePath | None = None
+    """With `tls://`: PEM file of the authority that signed the servers' certificates."""
     replicas: int = 1
     """1 on one machine, 3 in a cluster."""
     executions_max_bytes: int = 8 << 30
@@ -187,7 +189,7 @@ def _check(answer: dict[str, Any], what: str) -> None:
 
 async def main() -> None:
     settings = TopologySettings()
-    nc = await nats.connect(settings.nats_url, name="topology", connect_timeout=5)
+    nc = await connect(settings.nats_url, "topology", ca_file=settings.nats_ca_file)
     try:
         await ensure(nc, settings)
     finally:

@@ -20,3 +20,6 @@ def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
     started = up(tmp_path_factory.mktemp("stack") / "home", **quick)
     yield started
     assert started.down() == 0
+    assert " Violation " not in (started.home / "nats" / "nats.log").read_text(), (
+        "a service was refused something"
+    )

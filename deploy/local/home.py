@@ -6,6 +6,7 @@ import fcntl
 import json
 import os
 import secrets
+from collections.abc import Iterable
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,6 +19,7 @@ from uuid_utils.compat import uuid7
 from deploy.local.polling import poll_until
 from deploy.local.processes import StackError, free_port, port_is_free
 from deploy.local.program import program_name
+from deploy.nats.permissions import ACCESS
 
 DEFAULT_HOME = Path(".lekhika")
 SERVICE_ROLES = ("gateway", "analytics", "janitor")
@@ -143,21 +145,24 @@ def holder(home: Home) -> psutil.Process | None:
 class StackSecrets:
     """Passwords of the servers, drawn once for each home."""
 
-    nats: str
     postgres: str
     roles: dict[str, str]
     """By service name, the password of its login role."""
+    nats: dict[str, str]
+    """By user of NATS."""
 
     @classmethod
     def of(cls, home: Home) -> StackSecrets:
-        if not home.secrets.exists():
-            fresh = {
-                "nats": _token(),
-                "postgres": _token(),
-                "roles": {role: _token() for role in SERVICE_ROLES},
-            }
-            write_private(home.secrets, fresh)
-        return cls(**read_json(home.secrets))
+        """Draws what the home does not have yet: all at first, later what a new release has added."""
+        kept: dict[str, Any] = read_json(home.secrets) if home.secrets.exists() else {}
+        whole: dict[str, Any] = {
+            "postgres": kept.get("postgres") or _token(),
+            "roles": _complete(kept.get("roles"), SERVICE_ROLES),
+            "nats": _complete(kept.get("nats"), ACCESS),
+        }
+        if whole != kept:
+            write_private(home.secrets, whole)
+        return cls(**whole)
 
 
 def credentials_of(home: Home) -> dict[str, dict[str, str]]:
@@ -174,6 +179,12 @@ def _first_user(role: str) -> dict[str, str]:
         "password": secrets.token_urlsafe(12),
         "api_key": "lk_" + secrets.token_urlsafe(32),
     }
+
+
+def _complete(kept: Any, names: Iterable[str]) -> dict[str, str]:
+    """Earlier releases had one password for all users of NATS."""
+    before = kept if isinstance(kept, dict) else {}
+    return {name: before.get(name) or _token() for name in names}
 
 
 def _token() -> str:

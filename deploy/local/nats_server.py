@@ -9,6 +9,7 @@ import shutil
 import signal
 import subprocess
 import sysconfig
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -17,8 +18,11 @@ import httpx
 from deploy.local.environment import for_servers
 from deploy.local.polling import poll_until
 from deploy.local.processes import Launch, StackError, free_port, port_is_free, spawn, stop, tail
+from deploy.nats.config import authorization
+from deploy.nats.permissions import ACCESS
 
-USER = "lekhika"
+OPERATOR = "operator"
+"""Who may do anything but publish what only the server does."""
 _CONFIG = """\
 server_name: {name}
 listen: "127.0.0.1:{port}"
@@ -28,16 +32,6 @@ logtime_utc: true
 jetstream {{
   store_dir: {store}
   sync_interval: 1s
-}}
-authorization {{
-  users: [
-    {{
-      user: {user}
-      password: {password}
-      # What is published there is what the server has stored, and nothing else.
-      permissions: {{ publish: {{ deny: ["committed.>"] }} }}
-    }}
-  ]
 }}
 """
 
@@ -52,15 +46,17 @@ class NatsServer:
     """One server over one folder: `start()`, `stop()`, `kill()`, and `start()` again on the same data.
 
     Given ports are used as they are and refused when taken; else free ones are picked at the first start
-    and kept from then on. Not for two threads at once.
+    and kept from then on. `passwords` are by user, all of `deploy.nats.permissions`; without them they are drawn. Not for two threads at once.
     """
 
-    def __init__(self, folder: Path, *, ports: NatsPorts | None = None, password: str | None = None) -> None:
+    def __init__(
+        self, folder: Path, *, ports: NatsPorts | None = None, passwords: Mapping[str, str] | None = None
+    ) -> None:
         self.folder = folder
         self.log = folder / "nats.log"
         self.process: subprocess.Popen[bytes] | None = None
         self._ports = ports
-        self._password = password or secrets.token_urlsafe(24)
+        self._passwords = passwords or {user: secrets.token_urlsafe(24) for user in ACCESS}
 
     @property
     def ports(self) -> NatsPorts:
@@ -70,7 +66,12 @@ class NatsServer:
 
     @property
     def url(self) -> str:
-        return f"nats://{USER}:{self._password}@127.0.0.1:{self.ports.client}"
+        """For the operator."""
+        return self.url_for(OPERATOR)
+
+    def url_for(self, user: str) -> str:
+        """`user` is the name of a service, `topology`, or `operator`."""
+        return f"nats://{user}:{self._passwords[user]}@127.0.0.1:{self.ports.client}"
 
     @property
     def monitor_url(self) -> str:
@@ -91,9 +92,8 @@ class NatsServer:
                 port=self.ports.client,
                 monitor_port=self.ports.monitor,
                 store=json.dumps(str(self.store)),
-                user=json.dumps(USER),
-                password=json.dumps(self._password),
             )
+            + authorization(self._passwords)
         )
         argv = [find_binary(), "-c", str(config)]
         return Launch(argv=argv, log=self.log, env=for_servers(os.environ))

@@ -61,7 +61,7 @@ class Stack:
         self._nats = NatsServer(
             home.path / "nats",
             ports=NatsPorts(client=self._ports.choose("nats"), monitor=self._ports.choose("nats-monitor")),
-            password=self._secrets.nats,
+            passwords=self._secrets.nats,
         )
         self._postgres = PostgresServer(
             home.path / "postgres", port=self._ports.choose("postgres"), password=self._secrets.postgres
@@ -109,7 +109,9 @@ class Stack:
 
     async def _start_messaging(self) -> None:
         await self._start_member(nats_member(self._nats, self._probes))
-        await self._step("messaging topology", self._plan.steps.topology, {"NATS_URL": self._nats.url})
+        await self._step(
+            "messaging topology", self._plan.steps.topology, {"NATS_URL": self._nats.url_for("topology")}
+        )
 
     async def _start_database(self) -> None:
         with self._reporter.step("PostgreSQL"):
@@ -168,7 +170,7 @@ class Stack:
     async def _start_service(self, service: ServicePlan, needs: list[asyncio.Task[None]]) -> None:
         await asyncio.gather(*needs)
         variables = service_variables(
-            nats_url=self._nats.url,
+            nats_url=self._nats.url_for(service.name),
             database_url=None if service.role is None else self._role_url(service.role),
             provider=self.provider,
             calls_models=service.calls_models,

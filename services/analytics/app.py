@@ -22,7 +22,7 @@ from shared.health import health_server
 from shared.heartbeat import Heartbeat
 from shared.log_shipping import LogShipper
 from shared.logs import LineMaker
-from shared.nats import broker_options, connect
+from shared.nats import broker_options, connect, pull_inbox
 from shared.service import Stop
 from shared.subjects import ANALYTICS_CONSUMER, CHANGED_MODELS, EXECUTIONS, event_subject
 from shared.tasks import cancel_and_wait, spawn
@@ -42,7 +42,9 @@ def build_broker(
 ) -> tuple[NatsBroker, BatchPullStreamSubscriber]:
     """The broker with its one subscriber, on the durable consumer that the topology has made."""
     broker = NatsBroker(
-        **broker_options(settings.nats_url, f"{SERVICE} {settings.instance}", stop.fail),
+        **broker_options(
+            settings.nats_url, f"{SERVICE} {settings.instance}", stop.fail, ca_file=settings.nats_ca_file
+        ),
         apply_types=False,
         graceful_timeout=FINISH_SECONDS,
     )
@@ -54,6 +56,7 @@ def build_broker(
             batch_size=settings.analytics_batch, timeout=settings.analytics_wait_seconds, batch=True
         ),
         ack_policy=AckPolicy.MANUAL,
+        inbox_prefix=pull_inbox(settings.nats_url),
         decoder=_as_they_came,
         title="analytics",
         description="Ends of executions: completed, stopped, failed. Each is counted once.",
@@ -103,7 +106,7 @@ def _forgets(prices: PriceCache) -> Callable[[Msg], Awaitable[None]]:
 async def main(settings: AnalyticsSettings, stop: Stop, maker: LineMaker) -> None:
     """Runs until `stop`. Raises: Unavailable or Permanent, when it can not start."""
     engine = make_engine(settings.database_url.get_secret_value(), application=SERVICE, pool_size=2)
-    client = await connect(settings.nats_url, SERVICE, stop.fail)
+    client = await connect(settings.nats_url, SERVICE, stop.fail, ca_file=settings.nats_ca_file)
     js = client.jetstream()
     store = Store(engine)
     prices = PriceCache(store)

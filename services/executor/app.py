@@ -73,7 +73,7 @@ class Executor:
         self.heartbeat = Heartbeat(js, service=SERVICE, instance=settings.instance, snapshot=self.snapshot)
         parts = Parts(
             nc=client,
-            artifacts=Artifacts(js),
+            artifacts=Artifacts(client),
             provider=self.models,
             times=settings.times,
             clock=clock,
@@ -84,7 +84,7 @@ class Executor:
         self.worker = Worker(
             ExecutionLog(client),
             parts,
-            Witness(js, self.heartbeat),
+            Witness(client, self.heartbeat),
             instance=settings.instance,
             max_losses=settings.max_losses,
         )
@@ -159,7 +159,9 @@ async def _awaited(loop: Awaitable[None]) -> None:
 async def _signals(
     settings: ExecutorSettings, worker: Worker, lister: Lister, stop: Stop
 ) -> AsyncIterator[None]:
-    options = broker_options(settings.nats_url, f"{SERVICE} {settings.instance}", stop.fail)
+    options = broker_options(
+        settings.nats_url, f"{SERVICE} {settings.instance}", stop.fail, ca_file=settings.nats_ca_file
+    )
     # what resolves a handler's arguments costs 0.3 ms a message
     broker = NatsBroker(**options, apply_types=False)
     subscribe(broker, worker)
@@ -175,7 +177,9 @@ async def _signals(
 async def main(settings: ExecutorSettings, stop: Stop, maker: LineMaker) -> None:
     """Runs until `stop`, then hands back what it runs. Raises: Unavailable or Permanent, when it can not start."""
     back = asyncio.Event()
-    client = await connect(settings.nats_url, SERVICE, stop.fail, on_back=back.set)
+    client = await connect(
+        settings.nats_url, SERVICE, stop.fail, on_back=back.set, ca_file=settings.nats_ca_file
+    )
     who: dict[str, Any] = {"service": SERVICE, "instance": settings.instance}
     try:
         if absent := await missing(client):

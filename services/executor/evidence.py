@@ -5,7 +5,7 @@ import time
 from collections.abc import Mapping
 from datetime import timedelta
 
-from nats.js import JetStreamContext
+from nats.aio.client import Client
 
 from services.executor.claim import Evidence, enough
 from shared.errors import Unavailable
@@ -29,8 +29,9 @@ class Others:
     it. The one that follows it then says that the run was broken. So two that were stored one after the other count.
     """
 
-    def __init__(self, js: JetStreamContext) -> None:
-        self._js = js
+    def __init__(self, nc: Client) -> None:
+        self._nc = nc
+        self._js = nc.jetstream()
         self._lock = asyncio.Lock()
         self._looked_at = float("-inf")
         self._seen: Mapping[str, Seen] = {}
@@ -47,7 +48,7 @@ class Others:
             return self._unbroken
 
     async def _look(self) -> dict[str, Seen]:
-        oldest = [str(worker["id"]) for worker in await read_workers(self._js)][:ASKED]
+        oldest = [str(worker["id"]) for worker in await read_workers(self._nc)][:ASKED]
         found = [(instance, await read_worker(self._js, instance)) for instance in oldest]
         return {instance: seen for instance, seen in found if seen is not None}
 
@@ -69,10 +70,10 @@ class Witness:
 
     ttl = HEARTBEAT_TTL_SECONDS
 
-    def __init__(self, js: JetStreamContext, heartbeat: Heartbeat) -> None:
-        self._js = js
+    def __init__(self, nc: Client, heartbeat: Heartbeat) -> None:
+        self._js = nc.jetstream()
         self._heartbeat = heartbeat
-        self._others = Others(js)
+        self._others = Others(nc)
 
     async def of(self, state: ExecutionState) -> Evidence | None:
         """About the owner of an execution; None when there is no owner or it can not be known."""

@@ -41,7 +41,7 @@ from services.gateway import (
     workers,
 )
 from services.gateway.authenticator import CHANGED_KEYS, Authenticator
-from services.gateway.body_limit import BodyLimit
+from services.gateway.body_limit import BODY_SECONDS, BodyLimit
 from services.gateway.catalogue import Catalogue
 from services.gateway.connection import DroppableConnection
 from services.gateway.conversions import Conversions
@@ -135,10 +135,13 @@ def create_app(parts: Parts) -> FastAPI:
     app.router.routes.extend(Route(path, health, methods=["GET"], include_in_schema=False) for path in HEALTH)
     app.add_api_route("/", _page, include_in_schema=False)
     app.mount("/console", _Console(directory=CONSOLE, html=True), name="console")
-    app.add_middleware(BodyLimit, most=parts.settings.max_body_bytes)
+    app.add_middleware(BodyLimit, most=parts.settings.max_body_bytes, seconds=BODY_SECONDS)
+    app.add_middleware(Observe)
     app.add_middleware(
         CORSMiddleware,
         allow_origins=parts.settings.allowed_origins(),
+        allow_credentials=True,
+        max_age=parts.settings.cors_seconds,
         allow_methods=["GET", "POST", "PUT", "PATCH", "DELETE"],
         allow_headers=[
             "Authorization",
@@ -158,8 +161,7 @@ def create_app(parts: Parts) -> FastAPI:
             "X-Lekhika-Partial",
         ],
     )
-    app.add_middleware(Observe)
-    app.add_middleware(SecurityHeaders)
+    app.add_middleware(SecurityHeaders, https_only=parts.settings.https)
     return app
 
 
@@ -180,11 +182,11 @@ async def ready(parts: Parts) -> tuple[bool, str]:
 @contextlib.asynccontextmanager
 async def compose(settings: GatewaySettings, stop: Stop) -> AsyncIterator[Parts]:
     """All parts of the gateway, running. Raises: Unavailable or Permanent, when it can not start."""
-    nc = await connect(settings.nats_url, SERVICE, stop.fail)
+    nc = await connect(settings.nats_url, SERVICE, stop.fail, ca_file=settings.nats_ca_file)
     db = make_engine(
         settings.database_url.get_secret_value(), application=SERVICE, pool_size=settings.database_pool
     )
-    log, artifacts = ExecutionLog(nc), Artifacts(nc.jetstream())
+    log, artifacts = ExecutionLog(nc), Artifacts(nc)
     tokens = settings.tokens()
     parts = Parts(
         settings=settings,

@@ -12,13 +12,16 @@ from services.gateway.problems import FieldError, Problem, invalid
 MAX_DEPTH = 32
 """Levels of lists and objects within each other."""
 
+MAX_VALUES = 100_000
+"""Members and elements in all, at any level."""
+
 M = TypeVar("M", bound=BaseModel)
 
 
 async def read_object(request: Request, *, optional: bool = False) -> dict[str, Any]:
     """The JSON object in the body; `{}` for an empty body if it is optional. `BodyLimit` bounds its size.
 
-    Raises: Problem 400, when it is not JSON; 422, when it is not an object, nested too deep, or holds NUL characters.
+    Raises: Problem 400, when it is not JSON; 422, when it is not an object, nested too deep, of too many values, or holds NUL characters.
     """
     data = await request.body()
     if optional and not data.strip():
@@ -37,10 +40,15 @@ async def read_object(request: Request, *, optional: bool = False) -> dict[str, 
 
 
 def _faults(value: dict[str, Any]) -> Iterator[tuple[str, str]]:
-    """Where the value is nested too deep or has a NUL character, which Postgres can not store. Without recursion."""
+    """Where the value is too deep, too many, or has a NUL character, which Postgres can not store. Without recursion."""
     waiting: list[tuple[str, Any, int]] = [("", value, 0)]
+    count = 0
     while waiting:
         path, here, depth = waiting.pop()
+        count += len(here) if isinstance(here, dict | list) else 0
+        if count > MAX_VALUES:
+            yield path[:200] or "body", f"holds more than {MAX_VALUES:,} values in all"
+            return
         if depth > MAX_DEPTH:
             yield path[:200], f"is nested deeper than {MAX_DEPTH} levels"
             return

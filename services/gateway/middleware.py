@@ -18,36 +18,59 @@ from shared import telemetry
 UNMATCHED = "unmatched"
 METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
 
-_SECURITY = [
-    (
-        b"content-security-policy",
-        (
-            b"default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; connect-src 'self'; "
-            b"base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
-        ),
-    ),
+_POLICY = b"content-security-policy"
+_CONSOLE_POLICY = (
+    b"default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; connect-src 'self'; "
+    b"base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
+)
+_DATA_POLICY = b"default-src 'none'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'; sandbox"
+"""Of everything but the console: should a browser show it after all, downloads of HTML included, nothing in it runs."""
+_ALWAYS = [
     (b"x-content-type-options", b"nosniff"),
+    (b"x-frame-options", b"DENY"),
     (b"referrer-policy", b"no-referrer"),
+    (
+        b"permissions-policy",
+        b"camera=(), display-capture=(), geolocation=(), microphone=(), payment=(), usb=()",
+    ),
+    (b"cross-origin-opener-policy", b"same-origin"),
+    (b"cross-origin-resource-policy", b"same-origin"),
 ]
+_TRANSPORT = (b"strict-transport-security", b"max-age=31536000")
+"""A year, as is usual."""
 
 _log = logging.getLogger(__name__)
 
 
 class SecurityHeaders:
-    def __init__(self, app: ASGIApp) -> None:
+    """Stands outside of everything, so that answers of CORS and errors have the headers too.
+
+    The one about transport is only sent where TLS is in front: `https_only` says so, or a trusted proxy for the request.
+    """
+
+    def __init__(self, app: ASGIApp, *, https_only: bool) -> None:
         self._app = app
+        self._https_only = https_only
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
 
+        added = [(_POLICY, _policy(scope["path"])), *_ALWAYS]
+        if self._https_only or scope.get("scheme") == "https":
+            added.append(_TRANSPORT)
+
         async def send_with_headers(message: Message) -> None:
             if message["type"] == "http.response.start":
-                message["headers"] = [*message.get("headers", ()), *_SECURITY]
+                message["headers"] = [*message.get("headers", ()), *added]
             await send(message)
 
         await self._app(scope, receive, send_with_headers)
+
+
+def _policy(path: str) -> bytes:
+    return _CONSOLE_POLICY if path == "/" or path.startswith("/console/") else _DATA_POLICY
 
 
 class Observe:

@@ -149,6 +149,7 @@ async def _permanent(request: Request, error: Exception) -> Response:
 _FRAMEWORK = {
     400: ("bad_request", "The request can not be read"),
     404: ("not_found", "There is nothing here"),
+    408: ("request_too_slow", "The request took too long"),
     413: ("body_too_large", "The body is too large"),
     405: ("method_not_allowed", "This method is not allowed here"),
 }
@@ -160,8 +161,6 @@ async def _framework(request: Request, error: Exception) -> Response:
     match error.status_code:
         case 404 | 405:
             detail = f"{request.method} {request.url.path[:200]} is not a call of this service."
-        case 413:
-            detail = "Send at most 1 MiB."
         case _:
             detail = str(error.detail)
     return Problem(error.status_code, code, title, detail, headers=error.headers).response()

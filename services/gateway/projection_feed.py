@@ -24,7 +24,7 @@ from shared.errors import Permanent, Unavailable
 from shared.events import Recorded
 from shared.jetstream import NOT_FOUND, api, direct_get
 from shared.messages import SEQUENCE, SUBJECT, from_copy, from_delivery, from_stored
-from shared.nats import OnClosed, broker_options
+from shared.nats import OnClosed, broker_options, pull_inbox
 from shared.subjects import ALL_EXECUTIONS, EXECUTIONS, PROJECTION_CONSUMER, event_subject, execution_of
 
 BATCH = 500
@@ -150,7 +150,9 @@ def build_broker(
 ) -> tuple[NatsBroker, BatchPullStreamSubscriber]:
     """The broker with its one subscriber, on the durable consumer that the topology has made."""
     broker = NatsBroker(
-        **broker_options(settings.nats_url, f"projector {settings.instance}", on_closed),
+        **broker_options(
+            settings.nats_url, f"projector {settings.instance}", on_closed, ca_file=settings.nats_ca_file
+        ),
         apply_types=False,
         graceful_timeout=settings.shutdown_seconds,
     )
@@ -160,6 +162,7 @@ def build_broker(
         durable=PROJECTION_CONSUMER,
         pull_sub=PullSub(batch_size=BATCH, timeout=WAIT_SECONDS, batch=True),
         ack_policy=AckPolicy.MANUAL,
+        inbox_prefix=pull_inbox(settings.nats_url),
         decoder=_as_they_came,
         title=PROJECTION_CONSUMER,
         description="All events of the log; the read model of executions follows them.",

@@ -1,5 +1,6 @@
 """Settings of the gateway."""
 
+import re
 from dataclasses import dataclass
 from typing import Annotated
 
@@ -17,6 +18,7 @@ from services.gateway.addresses import Network, networks
 from shared.settings import ServiceSettings
 from shared.workflow import Limits
 
+_ORIGIN = re.compile(r"https?://(\[[0-9a-f:.]+\]|[a-z0-9.-]+)(:[0-9]{1,5})?")
 ASYMMETRIC = frozenset(
     {"RS256", "RS384", "RS512", "PS256", "PS384", "PS512", "ES256", "ES384", "ES512", "EdDSA"}
 )
@@ -65,7 +67,7 @@ class GatewaySettings(ServiceSettings):
     force_after_seconds: Annotated[float, Field(ge=0)] = 10.0
     """How long after the first stop its owner may force it; a superadmin need not wait."""
     https: bool = False
-    """Browsers reach the gateway by HTTPS, through a proxy: the console's cookies are for HTTPS only."""
+    """Browsers reach the gateway by HTTPS alone, through a proxy: the console's cookies are for HTTPS only, and browsers are told never to try without. Else they are told so in answers to requests whose `X-Forwarded-Proto` is https, from a proxy that `FORWARDED_ALLOW_IPS` names (127.0.0.1 unless set)."""
     session_idle_seconds: PositiveInt = 12 * 3600
     """A session of the console ends when it was not used for so long."""
     session_seconds: PositiveInt = 14 * 24 * 3600
@@ -101,11 +103,23 @@ class GatewaySettings(ServiceSettings):
     token_keys_seconds: PositiveFloat = 600.0
     """Keys that are older are asked for anew, in the background; one that the provider has dropped ends so."""
     cors_origins: str = ""
-    """Origins of other web applications that may call, separated by commas."""
+    """Origins of other web applications that may call, with cookies and keys, separated by commas, such as `https://app.example.com`."""
+    cors_seconds: Annotated[int, Field(ge=0, le=86_400)] = 7200
+    """How long a browser may remember that an origin may call."""
     stream_send_seconds: Annotated[float, Field(gt=0)] = 20.0
     """How long a viewer of a live view may read nothing before it is cut."""
     shutdown_seconds: PositiveInt = 5
     """How long open requests may take to end when the process is asked to."""
+
+    @field_validator("cors_origins")
+    @classmethod
+    def _are_origins(cls, given: str) -> str:
+        for origin in _origins(given):
+            if _ORIGIN.fullmatch(origin) is None:
+                raise ValueError(
+                    "must list origins such as https://app.example.com, without a path; * is not allowed"
+                )
+        return given
 
     def largest_limits(self) -> Limits:
         return Limits(
@@ -116,7 +130,7 @@ class GatewaySettings(ServiceSettings):
         )
 
     def allowed_origins(self) -> list[str]:
-        return [origin.strip().rstrip("/") for origin in self.cors_origins.split(",") if origin.strip()]
+        return _origins(self.cors_origins)
 
     @field_validator("trusted_proxies")
     @classmethod
@@ -161,3 +175,7 @@ class GatewaySettings(ServiceSettings):
 
 def _listed(text: str) -> frozenset[str]:
     return frozenset(part.strip() for part in text.split(",") if part.strip())
+
+
+def _origins(origins: str) -> list[str]:
+    return [origin.strip().rstrip("/").lower() for origin in origins.split(",") if origin.strip()]

@@ -39,6 +39,6 @@ class Fleet:
 
 @router.get("/v1/admin/workers", response_model=WorkerList, summary="Every worker")
 async def list_workers(_: Superadmin, parts: Annotated[Parts, Depends(get_parts)]) -> Response:
-    workers = parts.fleet.look(await read_workers(parts.js), time.monotonic())
+    workers = parts.fleet.look(await read_workers(parts.nc), time.monotonic())
     body = orjson.dumps({"items": workers, "next_cursor": None})
     return Response(body, 200, {"Cache-Control": "no-store"}, "application/json")

@@ -32,7 +32,9 @@ SERVICE = "janitor"
 @asynccontextmanager
 async def connected(settings: JanitorSettings, on_closed: OnClosed = end_process) -> AsyncIterator[Parts]:
     """Raises: Unavailable, when NATS does not answer; Permanent, when the topology is not there."""
-    nc = await connect(settings.nats_url, f"{SERVICE} {settings.instance}", on_closed)
+    nc = await connect(
+        settings.nats_url, f"{SERVICE} {settings.instance}", on_closed, ca_file=settings.nats_ca_file
+    )
     db = make_engine(settings.database_url.get_secret_value(), application=SERVICE, pool_size=2)
     try:
         missing = await topology.missing(nc)
@@ -42,7 +44,7 @@ async def connected(settings: JanitorSettings, on_closed: OnClosed = end_process
             nc=nc,
             db=db,
             log=ExecutionLog(nc),
-            artifacts=Artifacts(nc.jetstream()),
+            artifacts=Artifacts(nc),
             limits=settings.limits(),
         )
     finally:

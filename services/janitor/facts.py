@@ -57,13 +57,12 @@ async def fleet(nc: Client) -> Fleet:
 
     Raises: Unavailable.
     """
-    prefix = f"$KV.{subjects.WORKERS}."
-    request = {"multi_last": [f"{prefix}>"], "batch": INSTANCES}
+    request = {"multi_last": [subjects.worker("*", "*")], "batch": INSTANCES}
     found = {}
     async for msg in direct_get(nc, f"KV_{subjects.WORKERS}", request):
         headers = msg.headers or {}
         if msg.data:  # else it marks a deletion or an expiry
-            found[headers[SUBJECT].removeprefix(prefix)] = Worker(
+            found[headers[SUBJECT].rpartition(".")[2]] = Worker(
                 at=parse_time(headers[TIME]), executions=_executions(json.loads(msg.data))
             )
     return found

@@ -174,7 +174,7 @@ class Pen:
         self._here = here
         self._key = key
         self._numbers = numbers
-        self._artifacts = Artifacts(here.nc.jetstream())
+        self._artifacts = Artifacts(here.nc)
 
     async def append(self, event: ev.AnyEvent) -> None:
         state = await self._here.state(self._key)

@@ -56,7 +56,7 @@ async def append(field: Field, key: str, *events: ev.AnyEvent) -> None:
 async def written(field: Field, length: int) -> str:
     """An execution with one large text."""
     key = await field.start(ENGINE)
-    output = await Artifacts(field.world.nc.jetstream()).put_text(key, "x" * length)
+    output = await Artifacts(field.world.nc).put_text(key, "x" * length)
     completed = make.node_completed("text").model_copy(update={"output": output})
     await append(field, key, make.started(instance="pen"), make.node_started("text"), completed)
     return key

@@ -98,7 +98,12 @@ class TestItsOwnerIsDead:
 @contextmanager
 def janitor(here: World, database: Database) -> Iterator[None]:
     quick = {"LEKHIKA_JANITOR_INTERVAL_SECONDS": "0.5"}
-    env = {**os.environ, "NATS_URL": here.server.url, "DATABASE_URL": database.server.url, **quick}
+    env = {
+        **os.environ,
+        "NATS_URL": here.server.url_for("janitor"),
+        "DATABASE_URL": database.server.url,
+        **quick,
+    }
     with (here.folder / "janitor.log").open("wb") as output:
         command = [sys.executable, "-m", "services.janitor"]
         process = subprocess.Popen(command, cwd=ROOT, env=env, stdout=output, stderr=output)
@@ -137,7 +142,7 @@ class TestItsOwnerHangs:
         self, here: World, database: Database
     ) -> None:
         """Whatever was on its way: an append, its acknowledgement, or neither."""
-        async with cable(here.server.url) as wire, stage(here, database, 1) as on:
+        async with cable(here.server.url_for("executor")) as wire, stage(here, database, 1) as on:
             here.executor(**QUICK, NATS_URL=wire.url)
             for _ in range(5):
                 mark = marked()

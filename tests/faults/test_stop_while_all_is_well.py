@@ -156,7 +156,7 @@ class TestTheSignalIsMissed:
         """An executor whose connections run through a cable of ours."""
         async with (
             world(tmp_path_factory.mktemp("cabled"), apart=True) as here,
-            cable(here.server.url) as wire,
+            cable(here.server.url_for("executor")) as wire,
             stage(here, database, 1) as on,
         ):
             here.executor(NATS_URL=wire.url)

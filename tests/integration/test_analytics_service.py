@@ -63,7 +63,7 @@ async def client(server: NatsServer) -> AsyncIterator[nats.Connection]:
 def settings(server: NatsServer, postgres: PostgresServer) -> AnalyticsSettings:
     return AnalyticsSettings.model_validate(
         {
-            "NATS_URL": server.url,
+            "NATS_URL": server.url_for("analytics"),
             "DATABASE_URL": postgres.url_for("lekhika_analytics", "for-tests"),
             "http_port": PORT,
         }
@@ -171,7 +171,7 @@ async def test_a_replay_of_the_whole_stream_by_two_replicas_changes_nothing(
     await topology.ensure(client, topology.TopologySettings.model_validate({"NATS_URL": server.url}))
     command = [sys.executable, "-m", "services.analytics"]
     environment = {
-        "NATS_URL": server.url,
+        "NATS_URL": server.url_for("analytics"),
         "DATABASE_URL": postgres.url_for("lekhika_analytics", "for-tests"),
         "LEKHIKA_ANALYTICS_BATCH": "7",
     }

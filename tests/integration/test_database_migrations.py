@@ -37,7 +37,7 @@ def _one(server: PostgresServer, query: str) -> Any:
 
 def test_up_twice_down_and_up_again(server: PostgresServer, capsys: pytest.CaptureFixture[str]) -> None:
     for action, expected in (
-        ("upgrade", 17), ("upgrade", 17), ("downgrade", 16), ("downgrade", 16), ("downgrade", 14), ("downgrade", 12),
+        ("upgrade", 17), ("upgrade", 17), ("downgrade", 16), ("downgrade", 16), ("downgrade", 16), ("downgrade", 14), ("downgrade", 12),
         ("downgrade", 0), ("upgrade", 17),
     ):  # fmt: skip
         run(action, server.url, {})

@@ -19,7 +19,7 @@ from shared.heartbeat import Heartbeat, read_worker, read_workers
 from shared.ids import new_id
 from shared.log_shipping import BATCH, MAX_WAITING, LogShipper
 from shared.logs import LineMaker
-from shared.subjects import LOGS, WORKERS
+from shared.subjects import LOGS, WORKERS, worker
 
 pytestmark = pytest.mark.asyncio
 FAST = 0.1
@@ -57,7 +57,7 @@ async def test_an_entry_says_what_a_worker_is(client: nats.Connection) -> None:
     mine = {"state": "draining", "slots": {"total": 4, "used": 1}, "executions": [{"id": "e", "node": "n"}]}
     async with beat(client, snapshot=lambda: mine) as heartbeat:
         await until(lambda: heartbeat.unbroken_since() is not None)
-        [worker] = await read_workers(client.jetstream())
+        [worker] = await read_workers(client)
         seen = await read_worker(client.jetstream(), worker["id"])
 
     assert worker.items() >= mine.items()
@@ -76,8 +76,8 @@ async def test_a_clean_end_takes_the_entry_away_at_once(client: nats.Connection)
     js = client.jetstream()
     async with beat(client) as heartbeat:
         await until(lambda: heartbeat.unbroken_since() is not None)
-        [worker] = await read_workers(js)
-    assert await read_workers(js) == []
+        [worker] = await read_workers(client)
+    assert await read_workers(client) == []
     assert await read_worker(js, worker["id"]) is None
     assert await read_worker(js, new_id()) is None
 
@@ -86,8 +86,8 @@ async def test_many_entries_are_read_in_order(client: nats.Connection) -> None:
     js = client.jetstream()
     ids = [new_id() for _ in range(600)]
     for instance in ids:
-        await js.publish(f"$KV.{WORKERS}.{instance}", json.dumps({"id": instance}).encode())
-    assert [worker["id"] for worker in await read_workers(js)] == ids
+        await js.publish(worker("executor", instance), json.dumps({"id": instance}).encode())
+    assert [entry["id"] for entry in await read_workers(client)] == ids
 
 
 async def test_a_poke_beats_before_the_interval_is_over(client: nats.Connection) -> None:
@@ -145,7 +145,7 @@ async def test_who_has_just_begun_relies_on_whom_it_watches(
     client: nats.Connection, server: NatsServer
 ) -> None:
     """One look is not enough: what it finds may have been sent late."""
-    others = Others(client.jetstream())
+    others = Others(client)
     async with beat(client) as old:
         await until(lambda: (old.current()["unbroken_seconds"] or 0) > 0.5)
         assert await others.unbroken() is None

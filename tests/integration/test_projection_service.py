@@ -47,7 +47,7 @@ class World:
     def projector(self) -> Projector:
         settings = GatewaySettings.model_validate(
             {
-                "NATS_URL": self.server.url,
+                "NATS_URL": self.server.url_for("gateway"),
                 "DATABASE_URL": self.postgres.url_for("lekhika_gateway", "for-tests"),
             }
         )

@@ -4,7 +4,7 @@ import asyncio
 import contextlib
 import json
 import secrets
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
@@ -17,6 +17,7 @@ from deploy.local.polling import poll_until
 from deploy.local.processes import Launch, free_port, spawn
 from deploy.local.standin.server import serving
 from deploy.local.standin.settings import Settings
+from deploy.nats.permissions import ACCESS
 from shared import subjects, topology
 from shared.errors import LekhikaError
 from shared.jetstream import api
@@ -30,9 +31,11 @@ REPLICAS = 3
 class ClusterServer(NatsServer):
     """One of them: the single server's configuration, and its place in the cluster."""
 
-    def __init__(self, folder: Path, name: str, route: int, routes: list[int], password: str) -> None:
+    def __init__(
+        self, folder: Path, name: str, route: int, routes: list[int], passwords: Mapping[str, str]
+    ) -> None:
         ports = NatsPorts(client=free_port(), monitor=free_port())
-        super().__init__(folder, ports=ports, password=password)
+        super().__init__(folder, ports=ports, passwords=passwords)
         self.name = name
         self._route = route
         self._routes = routes
@@ -57,10 +60,10 @@ class Cluster:
 
     def __init__(self, folder: Path) -> None:
         routes = [free_port() for _ in range(SIZE)]
-        password = secrets.token_urlsafe(24)
+        passwords = {user: secrets.token_urlsafe(24) for user in ACCESS}
         names = [f"n{number}" for number in range(SIZE)]
         self.servers = {
-            name: ClusterServer(folder / name, name, route, routes, password)
+            name: ClusterServer(folder / name, name, route, routes, passwords)
             for name, route in zip(names, routes, strict=True)
         }
 
@@ -71,6 +74,9 @@ class Cluster:
     @property
     def url(self) -> str:
         return ",".join(self.urls)
+
+    def url_for(self, user: str) -> str:
+        return ",".join(server.url_for(user) for server in self.servers.values())
 
     def start(self) -> None:
         for server in self.servers.values():

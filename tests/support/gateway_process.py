@@ -33,7 +33,7 @@ class GatewayProcess:
         self._log = log
         self._env = {
             **os.environ,
-            "NATS_URL": server.url,
+            "NATS_URL": server.url_for("gateway"),
             "DATABASE_URL": database.url,
             "LEKHIKA_PROVIDER": "stand-in",
             "LEKHIKA_HTTP_PORT": str(self._port),

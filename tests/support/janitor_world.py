@@ -207,11 +207,11 @@ async def world(nats_server: NatsServer, postgres: PostgresServer) -> AsyncItera
     db, superuser = (make_engine(of, application="test") for of in (url, postgres.url))
     async with superuser.begin() as connection:
         await connection.execute(text("TRUNCATE executions, projector_positions"))
-    artifacts = Artifacts(nc.jetstream())
+    artifacts = Artifacts(nc)
     parts = Parts(
         nc=nc, db=db, log=ExecutionLog(nc), artifacts=artifacts, limits=Limits(retention=timedelta(hours=24))
     )
-    yield World(parts, superuser, nats_server.url, url)
+    yield World(parts, superuser, nats_server.url_for("janitor"), url)
     await db.dispose()
     await superuser.dispose()
     await nc.close()

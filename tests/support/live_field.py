@@ -61,7 +61,7 @@ class Field:
         """What each has put together is every node's text in the log, and the output."""
         key = viewers[0].execution_id
         state = await self.world.state(key)
-        artifacts = Artifacts(self.world.nc.jetstream())
+        artifacts = Artifacts(self.world.nc)
         texts = {
             node.id: await artifacts.get_text(node.output) for node in state.nodes.values() if node.output
         }

@@ -73,7 +73,7 @@ class World:
     def executor(self, **settings: str) -> ExecutorProcess:
         env = {
             **os.environ,
-            "NATS_URL": self.server.url,
+            "NATS_URL": self.server.url_for("executor"),
             "GEMINI_API_KEY": "stand-in",
             "GEMINI_BASE_URL": self.standin_url,
             **settings,
@@ -85,7 +85,7 @@ class World:
     async def living(self, count: int) -> None:
         """Waits until so many executors have a heartbeat."""
         async with asyncio.timeout(SECONDS):
-            while len(await read_workers(self.nc.jetstream())) != count:  # noqa: ASYNC110 - nobody tells
+            while len(await read_workers(self.nc)) != count:  # noqa: ASYNC110 - nobody tells
                 await asyncio.sleep(0.05)
 
     async def request(self, definition: dict[str, Any], **changes: Any) -> str:
@@ -200,9 +200,9 @@ async def world(
 async def executing(here: World) -> AsyncIterator[None]:
     """An executor in this process, so that its patience can be shortened."""
     settings = ExecutorSettings(
-        nats_url=here.server.url, gemini_api_key="stand-in", gemini_base_url=here.standin_url
+        nats_url=here.server.url_for("executor"), gemini_api_key="stand-in", gemini_base_url=here.standin_url
     )
-    client = await connect(here.server.url, "tester")
+    client = await connect(here.server.url_for("executor"), "tester")
     executor = Executor(settings, client, Stop(), await models(settings))
     intake = spawn(executor.intake.run(), name="intake")
     try:

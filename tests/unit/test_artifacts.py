@@ -5,11 +5,10 @@ from typing import Any, cast
 
 import nats.errors
 import pytest
-from nats.js import JetStreamContext
+from nats.aio.client import Client
 from nats.js.errors import (
     APIError,
     BucketNotFoundError,
-    DigestMismatchError,
     ObjectNotFoundError,
     ServiceUnavailableError,
 )
@@ -28,9 +27,10 @@ def failing(error: Exception) -> Artifacts:
         raise error
 
     async def bucket(_: str) -> Any:
-        return SimpleNamespace(put=fail, get=fail, delete=fail)
+        return SimpleNamespace(put=fail, get_info=fail, delete=fail)
 
-    return Artifacts(cast("JetStreamContext", SimpleNamespace(object_store=bucket)))
+    js = SimpleNamespace(object_store=bucket)
+    return Artifacts(cast("Client", SimpleNamespace(jetstream=lambda: js)))
 
 
 @pytest.mark.parametrize(
@@ -45,7 +45,6 @@ def failing(error: Exception) -> Artifacts:
         (APIError(code=503, err_code=10077, description="maximum bytes exceeded"), LogFull),
         (ServiceUnavailableError(code=503, err_code=10023), LogFull),
         (ObjectNotFoundError(), ArtifactGone),
-        (DigestMismatchError(), ArtifactGone),
     ],
 )
 async def test_every_error_of_the_bucket_becomes_one_of_ours(

@@ -23,6 +23,7 @@ from deploy.local.home import (
 )
 from deploy.local.leftovers import ProcessRecords
 from deploy.local.processes import StackError, free_port, port_is_free
+from deploy.nats.permissions import ACCESS
 
 
 @pytest.fixture
@@ -47,6 +48,15 @@ def test_first_users_and_passwords_are_kept_over_restarts(home: Home) -> None:
     assert users["admin"]["email"] == "admin@localhost"
     assert users["user"]["api_key"].startswith("lk_")
     assert len(users["user"]["api_key"]) == 46
+
+
+def test_a_home_of_an_earlier_release_gets_the_passwords_that_it_lacks(home: Home) -> None:
+    write_private(home.secrets, {"nats": "one for all", "postgres": "kept", "roles": {"gateway": "kept too"}})
+    secrets = StackSecrets.of(home)
+    assert (secrets.postgres, secrets.roles["gateway"]) == ("kept", "kept too")
+    assert set(secrets.nats) == set(ACCESS)
+    assert len(set(secrets.nats.values())) == len(ACCESS)
+    assert StackSecrets.of(home) == secrets
 
 
 def test_a_home_in_use_is_refused_and_says_by_whom(home: Home) -> None:

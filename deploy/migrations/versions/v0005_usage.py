@@ -5,7 +5,7 @@ from alembic import op
 from deploy.migrations.fifth import DOWN, UP
 
 revision = "0005"
-down_revision = "0003"
+down_revision = "0004"
 branch_labels = None
 depends_on = None
 

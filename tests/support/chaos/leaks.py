@@ -120,7 +120,7 @@ async def left_after_sweeps(site: Site) -> int:
         nc=site.nc,
         db=None,  # type: ignore[arg-type]  # a sweep asks the log only
         log=ExecutionLog(site.nc),
-        artifacts=Artifacts(site.nc.jetstream()),
+        artifacts=Artifacts(site.nc),
         limits=Limits(retention=timedelta()),
     )
     for _ in range(2):  # the second takes away the marks that the first has left

@@ -20,7 +20,7 @@ import nats
 from nats.aio.client import Client
 from psycopg.types.json import Json
 
-from deploy.local.nats_server import NatsServer
+from deploy.local.nats_server import OPERATOR, NatsServer
 from deploy.local.postgres import PostgresServer, end_leftover
 from deploy.local.processes import Launch, free_port, spawn
 from shared.ids import new_id
@@ -47,13 +47,15 @@ class ChaosNats(NatsServer):
     def launch(self) -> Launch:
         launch = super().launch()
         config = self.folder / "nats.conf"
-        more = f"users: [\n    {{ user: {self.PRIVILEGED}, password: {json.dumps(self._password)} }},"
+        more = (
+            f"users: [\n    {{ user: {self.PRIVILEGED}, password: {json.dumps(self._passwords[OPERATOR])} }},"
+        )
         config.write_text(config.read_text().replace("users: [", more))
         return launch
 
     @property
     def privileged_url(self) -> str:
-        return f"nats://{self.PRIVILEGED}:{self._password}@127.0.0.1:{self.ports.client}"
+        return f"nats://{self.PRIVILEGED}:{self._passwords[OPERATOR]}@127.0.0.1:{self.ports.client}"
 
 
 class Site:
@@ -122,7 +124,9 @@ class Site:
         env = {
             **os.environ,
             MARK: self.run,
-            "NATS_URL": self._through(await self._link(each, NATS, self.nats.ports.client), self.nats.url),
+            "NATS_URL": self._through(
+                await self._link(each, NATS, self.nats.ports.client), self.nats.url_for(service)
+            ),
             "LEKHIKA_RETENTION_HOURS": str(RETENTION_SECONDS / 3600),
             "LEKHIKA_JANITOR_INTERVAL_SECONDS": "2",
         }
