@@ -123,7 +123,9 @@ async def test_a_password_set_by_a_superadmin_ends_the_sessions(
         ]
 
 
-@pytest.mark.parametrize("user_id", [new_id(), SYSTEM_USER_ID, "nope", "%00"])
+@pytest.mark.parametrize(
+    "user_id", [new_id(), SYSTEM_USER_ID, "nope", "%00"], ids=["unknown", "system", "word", "zero"]
+)
 async def test_a_user_that_is_not_there(root: httpx.AsyncClient, user_id: str) -> None:
     problem(await root.get(f"{USERS}/{user_id}"), 404, "user_not_found")
     problem(await root.patch(f"{USERS}/{user_id}", json={"name": "x"}), 404, "user_not_found")
