@@ -84,7 +84,7 @@ async def connect(
     """
     context = _tls(url, ca_file)
     # Without the handshake first the client would send its password in the clear to a server that offers no TLS.
-    options = {"tls": context, "tls_handshake_first": True} if context is not None else {}
+    options: dict[str, Any] = {"tls": context, "tls_handshake_first": True} if context is not None else {}
     client = Connection()
     reporter = _Reporter(name, on_closed, on_back, closing=lambda: client.closing)
     attempt = spawn(client.connect(**_options(url, name, reporter), **options), name="NATS connect")

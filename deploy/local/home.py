@@ -155,7 +155,7 @@ class StackSecrets:
     def of(cls, home: Home) -> StackSecrets:
         """Draws what the home does not have yet: all at first, later what a new release has added."""
         kept: dict[str, Any] = read_json(home.secrets) if home.secrets.exists() else {}
-        whole = {
+        whole: dict[str, Any] = {
             "postgres": kept.get("postgres") or _token(),
             "roles": _complete(kept.get("roles"), SERVICE_ROLES),
             "nats": _complete(kept.get("nats"), ACCESS),
