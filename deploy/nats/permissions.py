@@ -118,6 +118,7 @@ ACCESS = {
     "analytics": _service(
         "analytics",
         [f"{_API}.STREAM.MSG.GET.{subjects.EXECUTIONS}", *_take(subjects.ANALYTICS_CONSUMER)],
+        [subjects.CHANGED_MODELS],
     ),
     "janitor": _service(
         "janitor",
