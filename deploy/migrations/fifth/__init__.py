@@ -2,7 +2,8 @@
 
 UP = (
     """
-SET LOCAL row_security = off;
+ALTER TABLE user_analytics NO FORCE ROW LEVEL SECURITY;
+ALTER TABLE usage_ledger NO FORCE ROW LEVEL SECURITY;
 
 ALTER TABLE user_analytics ADD COLUMN started bigint NOT NULL DEFAULT 0;
 COMMENT ON COLUMN user_analytics.started IS 'Executions that were started before they ended; duration_ms is theirs';
@@ -14,6 +15,9 @@ FROM (
 ) AS marks
 WHERE old.analytics_type = 'execution' AND (old.user_id, old.bucket, old.engine_id, old.engine_name)
     = (marks.user_id, marks.bucket, marks.engine_id, marks.engine_name);
+
+ALTER TABLE user_analytics FORCE ROW LEVEL SECURITY;
+ALTER TABLE usage_ledger FORCE ROW LEVEL SECURITY;
 
 CREATE INDEX user_analytics_bucket ON user_analytics (bucket);
 
