@@ -45,7 +45,7 @@ async def test_an_export_has_all_of_the_person_and_says_that_it_is_whole(
         await _listed(client, things.path["execution_id"], Status.COMPLETED)
         mine = lines_of(await client.get("/v1/me/export"))
     assert {kind: len(lines) for kind, lines in mine.items()} == {
-        "profile": 1, "key": 1, "engine": 1, "engine_version": 1, "draft": 1, "execution": 1, "end": 1,
+        "profile": 1, "key": 2, "engine": 1, "engine_version": 1, "draft": 1, "execution": 1, "end": 1,
     }  # fmt: skip
     (execution,) = mine["execution"]
     assert execution["input"] == {"topic": things.mark}
