@@ -44,6 +44,7 @@ bench: $(READY)  ## Measure, beside the bare floor
 	$(BIN)/python -m tests.bench.takeover
 	$(BIN)/python -m tests.bench.viewers
 	$(BIN)/python -m tests.bench.book
+	$(BIN)/python -m tests.bench.usage
 
 faults: $(READY)  ## The fault suite: kills and lost connections (half an hour)
 	$(BIN)/pytest -m fault tests/integration tests/browser

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from datetime import UTC
 from typing import Any
 
 import psycopg
@@ -21,13 +22,13 @@ SELECT current_user, rolsuper OR rolbypassrls OR current_user = 'lekhika_analyti
 FROM pg_roles WHERE rolname = current_user
 """
 _POWERS = """
-SELECT rolname FROM pg_roles WHERE rolname LIKE 'lekhika\\_%' AND (rolsuper OR rolcreaterole OR rolcreatedb
+SELECT rolname FROM pg_roles WHERE starts_with(rolname, 'lekhika_') AND (rolsuper OR rolcreaterole OR rolcreatedb
     OR rolbypassrls OR rolinherit OR rolreplication OR has_schema_privilege(rolname, 'public', 'CREATE')
     OR rolcanlogin <> (rolname = ANY(%s)))
 """
 _MEMBERS = """
 SELECT pg_get_userbyid(roleid), pg_get_userbyid(member) FROM pg_auth_members
-WHERE pg_get_userbyid(member) LIKE 'lekhika\\_%' AND pg_get_userbyid(roleid) LIKE 'lekhika\\_%'
+WHERE starts_with(pg_get_userbyid(member), 'lekhika_') AND starts_with(pg_get_userbyid(roleid), 'lekhika_')
 """
 _KEYS = """
 SELECT relname, contype::text, ARRAY(
@@ -96,7 +97,7 @@ def _check(connection: psycopg.Connection[Any], name: str, proves: str, find: Fi
 def _sums(connection: psycopg.Connection[Any]) -> Iterator[str]:
     for what, user, kind, bucket, engine, _, model, *_ in connection.execute(DIFFERENCES.text.encode()):
         of_model = f", {model}" if model else ""
-        yield f"{what}: {kind} of {user} at {bucket:%Y-%m-%dT%H:%MZ}, {engine}{of_model}"
+        yield f"{what}: {kind} of {user} at {bucket.astimezone(UTC):%Y-%m-%dT%H:%MZ}, {engine}{of_model}"
 
 
 def _ledger(connection: psycopg.Connection[Any]) -> Iterator[str]:
@@ -130,17 +131,20 @@ def _grants(connection: psycopg.Connection[Any]) -> Iterator[str]:
         yield f"table {table} is {'missing' if table in access.GRANTS else 'not decided on'}"
     for place in sorted({*is_there, *should}):
         table, role = place
-        if surplus := is_there.get(place, set()) - should.get(place, set()):
-            yield f"{role} may {_words(surplus)} {table}, and should not"
-        if lacking := should.get(place, set()) - is_there.get(place, set()):
-            yield f"{role} may not {_words(lacking)} {table}, and should"
+        there, wanted = _single(is_there.get(place, set())), _single(should.get(place, set()))
+        for word in sorted(there - wanted):
+            yield f"{role} may {word} {table}, and should not"
+        for word in sorted(wanted - there):
+            yield f"{role} may not {word} {table}, and should"
 
 
-def _words(privileges: Iterable[access.Privilege]) -> str:
-    return ", ".join(
-        name if columns is None else f"{name} ({', '.join(sorted(columns))}) of"
-        for name, columns in sorted(privileges, key=lambda one: one[0])
-    )
+def _single(privileges: Iterable[access.Privilege]) -> set[str]:
+    """Each privilege, and of a limited one each column, in words that the name of the table follows."""
+    return {
+        word
+        for name, columns in privileges
+        for word in ([name] if columns is None else [f"{name} ({column}) of" for column in columns])
+    }
 
 
 def _policies(connection: psycopg.Connection[Any]) -> Iterator[str]:

@@ -67,7 +67,9 @@ def build_broker(
 
 
 @contextlib.asynccontextmanager
-async def _running(broker: NatsBroker, subscriber: BatchPullStreamSubscriber) -> AsyncIterator[None]:
+async def _running(
+    broker: NatsBroker, subscriber: BatchPullStreamSubscriber, intake: Intake
+) -> AsyncIterator[None]:
     await broker.start()
     if subscriber.subscription is not None:
         # In time for the first batch: only its second fetch has anything to lose.
@@ -75,8 +77,10 @@ async def _running(broker: NatsBroker, subscriber: BatchPullStreamSubscriber) ->
     try:
         yield
     finally:
+        await intake.close(FINISH_SECONDS)  # its acknowledgements need the broker's connection
         with contextlib.suppress(nats.errors.Error):  # it can not take leave of a server that is away
             await broker.stop()
+        await intake.close(FINISH_SECONDS)
 
 
 @contextlib.asynccontextmanager
@@ -126,7 +130,7 @@ async def main(settings: AnalyticsSettings, stop: Stop, maker: LineMaker) -> Non
                     settings.http_host, settings.http_port, **who, ready=watch.ready, status=status
                 ),
                 _watching(watch, stop),
-                _running(*build_broker(settings, intake, stop)),
+                _running(*build_broker(settings, intake, stop), intake),
             ):
                 await stop.wait()
     finally:

@@ -2,8 +2,10 @@
 
 import asyncio
 import contextlib
+import time
 from collections.abc import Iterator, Sequence
-from datetime import UTC, datetime
+from dataclasses import dataclass
+from datetime import UTC
 
 import nats.errors
 from nats.aio.msg import Msg
@@ -19,8 +21,9 @@ from shared.errors import Unavailable, UnknownEvent
 from shared.events import ExecutionCompleted, ExecutionFailed, ExecutionStopped, Recorded
 from shared.fault_points import Point, reach
 from shared.logs import get_logger
-from shared.messages import MESSAGE_ID, from_delivery
+from shared.messages import MESSAGE_ID, from_delivery, stored_at
 from shared.subjects import execution_of
+from shared.tasks import cancel_and_wait, spawn
 from shared.telemetry import extract, tracer
 
 FIRST_DELAY = 0.5
@@ -32,10 +35,20 @@ _TRACE = "traceparent"
 _log = get_logger(__name__)
 
 
-class Intake:
-    """Takes batches of terminal events, one at a time; acknowledges what is counted or set aside.
+@dataclass(frozen=True, slots=True)
+class _Batch:
+    """Messages, what they say, and which of them can not be counted."""
 
-    While the database is away a batch is given back with a delay: nothing is lost. `problem` says why.
+    messages: Sequence[Msg]
+    arrived: list[Arrived]
+    rejects: list[Reject]
+
+
+class Intake:
+    """Takes batches of terminal events; acknowledges what is counted or set aside.
+
+    One batch is read while the one before is being stored, and no more than that. While the database is away a batch is
+    given back with a delay: nothing is lost. `problem` says why.
     """
 
     def __init__(self, store: Store, prices: PriceCache, stop: asyncio.Event) -> None:
@@ -43,26 +56,55 @@ class Intake:
         self._prices = prices
         self._stop = stop
         self._delay = FIRST_DELAY
+        self._storing: asyncio.Task[None] | None = None
         self.problem: str | None = None
         self.counted = 0
 
     async def take(self, messages: Sequence[Msg]) -> None:
-        with _spans(messages):
+        """Returns once the batch is being stored."""
+        try:
             try:
-                result = await self._count(messages)
+                batch = await self._prepare(messages)
             except (Unavailable, SQLAlchemyError) as error:
+                await self.settled()
                 await self._give_back(messages, error)
                 return
+            await self.settled()
+        except asyncio.CancelledError:
+            await _answer(messages, delay=0.0)
+            raise
+        self._storing = spawn(self._finish(batch), name="store a batch")
+
+    async def settled(self) -> None:
+        """Waits until nothing is being stored."""
+        if self._storing is not None:
+            await asyncio.wait([self._storing])
+
+    async def close(self, seconds: float) -> None:
+        """As `settled`, but what takes longer than that is given back."""
+        if self._storing is not None:
+            await asyncio.wait([self._storing], timeout=seconds)
+            await cancel_and_wait(self._storing)
+
+    async def _finish(self, batch: _Batch) -> None:
+        with _spans(batch.messages):
+            try:
+                result = await self._count(batch)
+            except (Unavailable, SQLAlchemyError) as error:
+                await self._give_back(batch.messages, error)
+                return
             except asyncio.CancelledError:
-                await _answer(messages, delay=0.0)  # another replica, or the next start, goes on at once
+                await _answer(
+                    batch.messages, delay=0.0
+                )  # another replica, or the next start, goes on at once
                 raise
         reach(Point.ANALYTICS_COUNTED)
-        await _answer(messages)
+        await _answer(batch.messages)
         self._delay, self.problem = FIRST_DELAY, None
         self.counted += result.new
-        _measure(messages, result)
+        _measure(batch.messages, result)
 
-    async def _count(self, messages: Sequence[Msg]) -> Counted:
+    async def _prepare(self, messages: Sequence[Msg]) -> _Batch:
         read, rejects = _read(messages)
         prices = await self._prices.for_models({model for recorded, _ in read for model in _models(recorded)})
         arrived = []
@@ -71,14 +113,16 @@ class Intake:
                 arrived.append(Arrived(origin=origin, entry=entry_of(recorded, prices)))
             except NotCountable as error:
                 rejects.append(Reject(origin=origin, reason=error.reason, detail=str(error)))
-        result = await self._store.count(arrived)
-        rejects += result.rejects
+        return _Batch(messages, arrived, rejects)
+
+    async def _count(self, batch: _Batch) -> Counted:
+        result = await self._store.count(batch.arrived)
+        rejects = [*batch.rejects, *result.rejects]
         if rejects:
             await self._store.set_aside(rejects)
             for reject in rejects:
                 _alarm(reject)
-        unpriced = sum(fact.cost is None for one in arrived for fact in one.entry.facts)
-        measures.UNPRICED.inc(unpriced)
+        measures.UNPRICED.inc(sum(fact.cost is None for one in batch.arrived for fact in one.entry.facts))
         return Counted(new=result.new, rejects=rejects)
 
     async def _give_back(self, messages: Sequence[Msg], error: Exception) -> None:
@@ -160,9 +204,9 @@ def _measure(messages: Sequence[Msg], result: Counted) -> None:
     measures.COUNTED.labels("set_aside").inc(rejected)
     names.SET_ASIDE.labels(READER).inc(rejected)
     measures.BATCH_EVENTS.observe(len(messages))
-    now = datetime.now(UTC)
+    now = time.time()
     for message in messages:
-        measures.BEHIND_SECONDS.observe((now - message.metadata.timestamp).total_seconds())
+        measures.BEHIND_SECONDS.observe(now - stored_at(message))
 
 
 @contextlib.contextmanager

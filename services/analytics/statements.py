@@ -175,7 +175,8 @@ USED_IN_RANGE: TextClause = text(f"""
 SELECT execution_id::text AS execution_id, line, model, model_type, certainty, long_context, calls, ended_at,
     input_tokens, cached_tokens, output_tokens, thoughts_tokens, tool_tokens, cost, price_version
 FROM usage_ledger WHERE {_RANGE} AND line > 0
-    AND (CAST(:model AS text) IS NULL OR model = :model OR starts_with(model, :model || '-'))
+    AND (CAST(:model AS text) IS NULL OR model = CAST(:model AS text)
+        OR starts_with(model, CAST(:model AS text) || '-'))
 """)
 
 SET_COSTS: TextClause = text("""

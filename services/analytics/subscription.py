@@ -1,16 +1,21 @@
-"""A pull subscription that FastStream can collect batches with."""
+"""A pull subscription that is quick with large batches."""
+
+import json
+import time
 
 import nats.errors
 from nats.aio.msg import Msg
 from nats.js import JetStreamContext
 
+_MARGIN = 0.01
+"""Seconds that a request ends at the server before it ends here, so that its end does not come into the next one."""
+
 
 class CollectingSubscription(JetStreamContext.PullSubscription):
-    """Takes the place of `inner`.
+    """Takes the place of `inner`: a batch is what comes within the time, or until it is full.
 
-    When time runs out between the two requests of a fetch, nats-py raises the plain TimeoutError. FastStream,
-    which fetches until a batch is full, expects only the one of nats-py: it would drop what it has collected,
-    and those events would wait for their redelivery.
+    nats-py starts a timer for each message, which costs more than all else that is done with it. Here one is started
+    only when nothing is there. And when time runs out it raises the error that FastStream expects.
     """
 
     def __init__(self, inner: JetStreamContext.PullSubscription) -> None:
@@ -20,9 +25,34 @@ class CollectingSubscription(JetStreamContext.PullSubscription):
         self, batch: int = 1, timeout: float | None = 5, heartbeat: float | None = None
     ) -> list[Msg]:
         """Raises: nats.errors.TimeoutError, when there is nothing."""
-        try:
-            return await super().fetch(batch, timeout, heartbeat)
-        except nats.errors.TimeoutError:
-            raise
-        except TimeoutError:
-            raise nats.errors.TimeoutError from None
+        seconds = 5.0 if timeout is None else timeout
+        end = time.monotonic() + seconds
+        found = self._delivered(batch)
+        if len(found) < batch:
+            await self._ask(batch - len(found), max(seconds - _MARGIN, _MARGIN))
+        while len(found) < batch and (left := end - time.monotonic()) > 0:
+            try:
+                message = await self._sub.next_msg(timeout=left)
+            except TimeoutError:
+                break
+            if not JetStreamContext.is_status_msg(message):
+                found.append(message)
+            found += self._delivered(batch - len(found))
+        if not found:
+            raise nats.errors.TimeoutError
+        return found
+
+    async def _ask(self, batch: int, seconds: float) -> None:
+        request = {"batch": batch, "expires": int(seconds * 1_000_000_000)}
+        await self._nc.publish(self._nms, json.dumps(request).encode(), self._deliver)
+
+    def _delivered(self, most: int) -> list[Msg]:
+        """Of what is here already, also of an earlier request, at most so many."""
+        queue, found = self._sub._pending_queue, list[Msg]()  # noqa: SLF001 - it has no public way without a timer
+        while len(found) < most and not queue.empty():
+            message = queue.get_nowait()
+            self._sub._pending_size -= len(message.data)  # noqa: SLF001
+            queue.task_done()
+            if not JetStreamContext.is_status_msg(message):
+                found.append(message)
+        return found

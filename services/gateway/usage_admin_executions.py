@@ -1,5 +1,6 @@
 """Executions of everybody, with what they cost: only for superadmins."""
 
+import operator
 from collections.abc import Iterable, Mapping
 from datetime import datetime
 from typing import Annotated, Any, Literal
@@ -90,18 +91,16 @@ async def list_all_executions(
         if given is not None and "\0" in given:
             raise wrong(field, "must not hold NUL characters")
     conditions = [
-        condition
-        for condition, asked in (
-            (executions.c.user_id == str(user), user),
-            (executions.c.kind == kind, kind),
-            (executions.c.worker == worker, worker),
+        compare(column, given)
+        for compare, column, given in (
+            (operator.eq, executions.c.user_id, str(user) if user else None),
+            (operator.eq, executions.c.kind, kind),
+            (operator.eq, executions.c.worker, worker),
+            (operator.ge, executions.c.created_at, since),
+            (operator.lt, executions.c.created_at, before),
         )
-        if asked is not None
+        if given is not None
     ]
-    if since is not None:
-        conditions.append(executions.c.created_at >= since)
-    if before is not None:
-        conditions.append(executions.c.created_at < before)
     page = Page(status=status, engine=engine, limit=limit, cursor=cursor or None)
     async with transaction(parts.db, role=Role.ADMIN) as connection:
         rows, following = await page_of(connection, select(executions).where(*conditions), page)

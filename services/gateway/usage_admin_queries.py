@@ -14,6 +14,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 from services.gateway.usage_queries import (
     ALL_CALLS,
     CALLS_OF_MODELS,
+    EACH_SUM,
     MOST_ITEMS,
     Period,
     bounds,
@@ -70,22 +71,22 @@ def _usage(group_by: AdminGroup | None) -> str:
     by_model = group_by in (AdminGroup.MODEL, AdminGroup.KIND)
     name = _NAMES if group_by is AdminGroup.USER else "items.name"
     return f"""
-WITH lines AS MATERIALIZED (
-    SELECT CASE WHEN :bucket = 'all' THEN CAST(:start AS timestamptz)
-            ELSE date_trunc(nullif(:bucket, 'all'), bucket, :timezone) END AS start,
-        user_id, analytics_type, engine_id, engine_name, model, model_type, input_tokens, cached_tokens,
-        output_tokens, thoughts_tokens, tool_tokens, total_tokens, estimated_calls, unknown_calls, completed,
-        stopped, failed, total_cost, unpriced_tokens
+WITH sums AS MATERIALIZED (
+    SELECT CASE WHEN CAST(:bucket AS text) = 'all' THEN CAST(:start AS timestamptz)
+            ELSE date_trunc(nullif(CAST(:bucket AS text), 'all'), bucket, :timezone) END AS start,
+        {_GROUPS[group_by]}, analytics_type, {EACH_SUM}, sum(total_cost) AS total_cost,
+        sum(unpriced_tokens) AS unpriced_tokens
     FROM user_analytics WHERE bucket >= :start AND bucket < :end
         AND (CAST(:user_id AS uuid) IS NULL OR user_id = CAST(:user_id AS uuid))
+    GROUP BY 1, 2, 3, 4
 ), items AS (
-    SELECT start, {_GROUPS[group_by]}, {CALLS_OF_MODELS if by_model else ALL_CALLS}, {_COST}
-    FROM lines WHERE {"analytics_type = 'token_usage'" if by_model else "true"}
+    SELECT start, key, name, {CALLS_OF_MODELS if by_model else ALL_CALLS}, {_COST}
+    FROM sums WHERE {"analytics_type = 'token_usage'" if by_model else "true"}
     GROUP BY 1, 2, 3
 ), answer AS (
     SELECT items.*, {name} AS called, start AT TIME ZONE :timezone AS here FROM items
     UNION ALL
-    SELECT NULL, NULL, NULL, {ALL_CALLS}, {_COST}, NULL, NULL FROM lines
+    SELECT NULL, NULL, NULL, {ALL_CALLS}, {_COST}, NULL, NULL FROM sums
 )
 SELECT * FROM answer ORDER BY start NULLS FIRST, cost DESC, key, called LIMIT :most
 """

@@ -71,6 +71,13 @@ _SUMS = """
 ALL_CALLS = _SUMS.format(type="execution")
 CALLS_OF_MODELS = _SUMS.format(type="token_usage")
 
+_COLUMNS = (
+    *(f"{kind}_tokens" for kind in ("input", "cached", "output", "thoughts", "tool", "total")),
+    *("estimated_calls", "unknown_calls", "completed", "stopped", "failed"),
+)
+EACH_SUM = ", ".join(f"sum({name}) AS {name}" for name in _COLUMNS)
+"""Of the rows of one kind in a bucket: all further sums are of a few of these, not of every row once more."""
+
 _BOUNDS = text("""
 WITH given AS (
     SELECT coalesce(CAST(:end AS timestamptz), CAST(:end_here AS timestamp) AT TIME ZONE :timezone, now()) AS upto,
@@ -91,21 +98,18 @@ def _usage(group_by: GroupBy | None) -> str:
     }[group_by]
     by_model = group_by in (GroupBy.MODEL, GroupBy.KIND)
     return f"""
-WITH lines AS MATERIALIZED (
-    SELECT * FROM (
-        SELECT date_trunc(:bucket, bucket, :timezone) AS start, analytics_type, engine_id, engine_name, model,
-            model_type, input_tokens, cached_tokens, output_tokens, thoughts_tokens, tool_tokens, total_tokens,
-            estimated_calls, unknown_calls, completed, stopped, failed
-        FROM user_analytics WHERE user_id = CAST(:user_id AS uuid) AND bucket >= :start AND bucket < :end
-    ) AS mine
+WITH sums AS MATERIALIZED (
+    SELECT date_trunc(:bucket, bucket, :timezone) AS start, {columns}, analytics_type, {EACH_SUM}
+    FROM user_analytics WHERE user_id = CAST(:user_id AS uuid) AND bucket >= :start AND bucket < :end
+    GROUP BY 1, 2, 3, 4
 ), items AS (
-    SELECT start, {columns}, {CALLS_OF_MODELS if by_model else ALL_CALLS}
-    FROM lines WHERE {"analytics_type = 'token_usage'" if by_model else "true"}
+    SELECT start, key, name, {CALLS_OF_MODELS if by_model else ALL_CALLS}
+    FROM sums WHERE {"analytics_type = 'token_usage'" if by_model else "true"}
     GROUP BY 1, 2, 3
 )
 SELECT items.*, start AT TIME ZONE :timezone AS here FROM items
 UNION ALL
-SELECT NULL, NULL, NULL, {ALL_CALLS}, NULL FROM lines
+SELECT NULL, NULL, NULL, {ALL_CALLS}, NULL FROM sums
 ORDER BY start NULLS FIRST, key, name LIMIT :most
 """
 

@@ -144,3 +144,20 @@ def test_detached_it_runs_on_until_down(tmp_path: Path) -> None:
     again = lekhika("down", "--home", str(tmp_path))
     assert again.returncode == 1
     assert "No stack runs" in again.stderr
+
+
+def test_read_models_of_a_running_stack_are_rebuilt_checked_and_priced(home: Path, tmp_path: Path) -> None:
+    for_home = ("--home", str(home))
+    for what in ("analytics", "executions"):
+        done = as_json("rebuild", what, *for_home)
+        assert (done["corrected"], done["removed"]) == (0, 0), what
+    assert as_json("admin", "reprice", "--dry-run", *for_home)["changed"] == []
+    user = json.loads((home / "credentials.json").read_text())["user"]["user_id"]
+    old = {"execution_id": "old-1", "user": user, "engine_id": "book", "engine_name": "A book"}
+    old |= {"outcome": "completed", "ended": "2025-10-01T12:00:00Z", "output": 7, "model": "gemini-3.8-flash"}
+    file = tmp_path / "old.jsonl"
+    file.write_text(json.dumps(old))
+    done = [as_json("admin", "import-executions", str(file), *for_home) for _ in range(2)]
+    assert [(one["executions"], one["imported_before"]) for one in done] == [(1, 0), (0, 1)]
+    checked = as_json("admin", "check", *for_home)
+    assert [one for one in checked["checks"] if not one["ok"]] == []

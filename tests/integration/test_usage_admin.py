@@ -18,7 +18,7 @@ from shared.usage import ModelUsage, Tier, Tokens
 from tests.support.gateway import Database, Gateway, Person, add_person
 from tests.support.usage_ends import FLASH, count, end, used
 
-COST = "0.0000832500"
+COST = "0.0001050000"
 """Of `used()`: 60 input at 0.75, 40 cached at 0.075, 10 output and 5 thoughts at 3.75, 1 of a tool at 0.75."""
 
 
@@ -98,7 +98,7 @@ async def test_insights_as_csv_have_the_same_figures(
     )
 
 
-@pytest.mark.parametrize("params", [{"from": "x"}, {"timezone": "Mars/Olympus"}, {"to": "2026-01-01T"}])
+@pytest.mark.parametrize("params", [{"from": "x"}, {"timezone": "Mars/Olympus"}, {"to": "2026-13-01"}])
 async def test_bad_parameters_of_insights_are_named(uma: httpx.AsyncClient, params: dict[str, str]) -> None:
     answer = await uma.get("/v1/usage/insights", params=params)
     assert answer.status_code == 422

@@ -94,8 +94,8 @@ async def test_a_new_price_list_holds_for_the_whole_ledger_and_a_dry_run_changes
 async def test_only_the_model_and_the_time_that_were_asked_for_are_priced_anew(
     server: PostgresServer, engine: AsyncEngine
 ) -> None:
-    store = Store(engine)
-    await store.count(arrive([end(random.Random(6)) for _ in range(150)], PriceList([])))
+    store, dice = Store(engine), random.Random(6)
+    await store.count(arrive([end(dice) for _ in range(150)], PriceList([])))
     edge = rows(server, "SELECT max(bucket) AS edge FROM usage_ledger")[0]["edge"]
     await reprice(engine, Wanted(end=edge, model="gemini-2.5-pro"))
     priced = rows(

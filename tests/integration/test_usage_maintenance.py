@@ -1,7 +1,6 @@
 """Programs beside the services: import of old executions, and the check of the database."""
 
 import csv
-import io
 import json
 from collections.abc import AsyncIterator, Iterator
 from datetime import UTC, datetime
@@ -79,6 +78,12 @@ async def test_the_same_file_twice_counts_once(
     assert await Store(engine).differences() == []
 
 
+def told_of(file: str) -> dict[int, tuple[str, str]]:
+    """Field and reason by line."""
+    with Path(file).open() as text:
+        return {int(row["line"]): (row["field"], row["reason"]) for row in csv.DictReader(text)}
+
+
 async def test_json_lines_with_a_map_and_rejects_with_their_reasons(
     server: PostgresServer, engine: AsyncEngine, tmp_path: Path
 ) -> None:
@@ -110,8 +115,7 @@ async def test_json_lines_with_a_map_and_rejects_with_their_reasons(
     )
     done = await import_executions(engine, wanted(file, map_file=map_file))
     assert (done["executions"], done["rejected_lines"]) == (1, 5)
-    told = csv.DictReader(io.StringIO(Path(done["rejects"]).read_text()))
-    rejects = {int(row["line"]): (row["field"], row["reason"]) for row in told}
+    rejects = told_of(done["rejects"])
     assert {line: field for line, (field, _) in rejects.items()} == {
         3: "execution_id", 4: "execution_id", 5: "user", 6: "output", 7: "",
     }  # fmt: skip

@@ -57,6 +57,26 @@ USAGE = {
     "lag_seconds": 0,
     "timezone": "Asia/Kathmandu",
 }
+INSIGHTS = {
+    "items": [
+        {
+            "engine": {"id": "short-book", "name": "Short book"},
+            "runs": 3,
+            "completed": 2,
+            "stopped": 1,
+            "failed": 0,
+            "success_rate": 0.6667,
+            "mean_tokens": 1110.7,
+            "mean_duration_seconds": None,
+            "certainty": "measured",
+        }
+    ],
+    "from": "2026-01-01T00:00:00Z",
+    "to": "2026-01-02T00:00:00Z",
+    "as_of": "2026-01-01T00:00:00Z",
+    "lag_seconds": 0,
+    "timezone": "Asia/Kathmandu",
+}
 INVALID = {
     "title": "Invalid input",
     "status": 422,
@@ -76,6 +96,7 @@ ANSWERS: dict[str, Any] = {
     "/v1/engines": {"items": [{"id": "mine", "version": 1, "owner": "me"}, SHARED]},
     "/v1/engines/short-book": {"id": "short-book", "inputs": {"chapters": {"type": "number"}}},
     "/v1/usage": USAGE,
+    "/v1/usage/insights": INSIGHTS,
     "/v1/me": {"user_id": "me"},
 }
 
@@ -355,3 +376,21 @@ def test_a_download_goes_to_stdout_and_says_on_stderr_that_it_is_partial(asked: 
 def test_a_form_that_is_none_is_wrong_usage(asked: list[Any], options: list[str]) -> None:
     assert invoke("download", "019a", *options).exit_code == 2
     assert asked == []
+
+
+def test_insights_of_each_engine_are_shown_without_a_cost(asked: list[Any]) -> None:
+    head, row, period, _ = invoke("usage", "--insights").stdout.splitlines()
+    assert head.split() == [
+        "engine", "runs", "completed", "stopped", "failed", "success", "mean", "tokens", "mean", "seconds",
+    ]  # fmt: skip
+    assert row.split() == ["Short", "book", "3", "2", "1", "0", "66.7%", "1,110.7", "-"]
+    assert period == "2026-01-01 05:45:00 to 2026-01-02 05:45:00 (Asia/Kathmandu)"
+
+
+@pytest.mark.parametrize("command", [["rebuild", "analytics"], ["admin", "check"], ["admin", "reprice"]])
+def test_maintenance_without_a_database_says_what_to_set(
+    command: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("DATABASE_URL", raising=False)
+    result = CliRunner().invoke(build(), [*command, "--home", str(tmp_path)])
+    assert "DATABASE_URL" in str(result.exception)

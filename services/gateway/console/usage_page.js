@@ -1,4 +1,4 @@
-/** Token usage: bars by engine, the same figures as a table, and the latest runs from the ledger. */
+/** Token usage: bars by engine, the same figures as a table and as CSV, insights, and the latest runs from the ledger. */
 import { useSignal } from "./vendor/signals.js";
 import { getJson } from "./api.js";
 import { now } from "./clock.js";
@@ -9,7 +9,9 @@ import { ProblemBox } from "./problem_box.js";
 import { Certainty } from "./signs.js";
 import { RANGES, barStarts, barsOf, groupsOf, readBucket, rowsOf } from "./usage_buckets.js";
 import { UsageChart, bucketName } from "./usage_chart.js";
+import { CsvButton } from "./usage_csv.js";
 import { UsageExecutions } from "./usage_executions.js";
+import { UsageInsights } from "./usage_insights.js";
 
 /** @typedef {import("./usage_buckets.js").Range} Range */
 /** @typedef {import("./types.js").Tokens} Tokens */
@@ -32,6 +34,7 @@ export function UsagePage() {
       ${!usage.value && !usage.problem && html`<p class="muted">Loading…</p>`}
       ${usage.value && html`<${Period} answer=${usage.value} range=${range.value} />`}
     </section>
+    <${UsageInsights} path=${() => insightsPath(range.value)} period=${`the last ${RANGES[range.value].name}`} />
     <${UsageExecutions} />`;
 }
 
@@ -40,6 +43,12 @@ function usagePath(range) {
   const from = new Date(barStarts(range, now.peek())[0]).toISOString();
   const query = { from, bucket: RANGES[range].bucket, group_by: "engine", timezone: ZONE };
   return `/v1/usage?${new URLSearchParams(query)}`;
+}
+
+/** @param {Range} range */
+function insightsPath(range) {
+  const from = new Date(barStarts(range, now.peek())[0]).toISOString();
+  return `/v1/usage/insights?${new URLSearchParams({ from, timezone: ZONE })}`;
 }
 
 /** @param {{answer: any, range: Range}} props */
@@ -56,6 +65,7 @@ function Period({ answer, range }) {
         <ul class="legend" aria-label="Engines">${groups.map((group, index) =>
           html`<li key=${group}><span class=${`swatch series-${index}`} aria-hidden="true"></span>${group}</li>`)}</ul>
         <${UsageTable} rows=${rowsOf(buckets)} range=${range} />`}
+    ${buckets.length > 0 && html`<${CsvButton} path=${usagePath(range)} />`}
     <p class="hint as-of">Times in ${ZONE}. As of <span class="number">${clockTime(answer.as_of)}</span>${lagOf(answer)}</p>`;
 }
 

@@ -1,0 +1,249 @@
+"""`python -m tests.bench.usage [LEDGER_ROWS]`: counting ends, being behind, and a year of usage of a busy user."""
+
+import asyncio
+import contextlib
+import os
+import random
+import sys
+import tempfile
+import time
+import urllib.request
+from collections.abc import AsyncIterator, Sequence
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import psycopg
+from sqlalchemy.ext.asyncio import AsyncEngine
+
+from deploy.local.nats_server import NatsServer
+from deploy.local.postgres import PostgresServer
+from deploy.local.processes import free_port
+from services.analytics.rebuild import rebuild
+from services.analytics.settings import AnalyticsSettings
+from services.analytics.store import Store
+from shared import events as ev
+from shared import nats, topology
+from shared.db import make_engine
+from shared.subjects import ANALYTICS_CONSUMER, EXECUTIONS, event_subject
+from tests.bench.figures import Figure, Report, percentile
+from tests.support.gateway import Database, migrated, running_gateway
+from tests.support.ledger import arrive, end, usage
+
+ROWS = 1_000_000
+STORED = 40_000
+BACKLOG = 30_000
+RATE, SECONDS = 200, 20
+ASKED = 200
+BATCH = int(AnalyticsSettings.model_fields["analytics_batch"].default)
+BUCKETS = "lekhika_rollup_behind_seconds_bucket"
+
+FILL = """
+INSERT INTO usage_ledger (execution_id, line, user_id, engine_id, engine_name, bucket, ended_at, event_id, outcome, kind,
+    attempts, requested_at, started_at, model, model_type, certainty, long_context, calls, input_tokens, output_tokens,
+    cost, price_version)
+SELECT lpad(to_hex(n), 32, '0')::uuid, line,
+    CASE WHEN mod(n, 100) = 0 THEN %(busy)s::uuid ELSE %(other)s::uuid END,
+    'engine-' || mod(n / 100, 3), 'Engine', date_bin('15 minutes', ended, '2000-01-01Z'), ended,
+    CASE WHEN line = 0 THEN n::text END, CASE WHEN line = 0 THEN 'completed' END, CASE WHEN line = 0 THEN 'included' END,
+    CASE WHEN line = 0 THEN 1 END, CASE WHEN line = 0 THEN ended END, CASE WHEN line = 0 THEN ended END,
+    CASE WHEN line = 1 THEN 'model-' || mod(n / 300, 2) END, CASE WHEN line = 1 THEN 'included' END,
+    CASE WHEN line = 1 THEN 'measured' END, CASE WHEN line = 1 THEN false END, line, line * 1000, line * 500,
+    CASE WHEN line = 1 THEN 0.0026250000 END, CASE WHEN line = 1 THEN 1 END
+FROM generate_series(%(first)s::bigint, %(last)s::bigint) AS n CROSS JOIN generate_series(0, 1) AS line
+    CROSS JOIN LATERAL (SELECT now() - interval '364 days' * (n::float8 / %(count)s) AS ended) AS at
+"""
+"""One execution in a hundred is the busy user's; half of the rows are marks."""
+
+
+@contextlib.asynccontextmanager
+async def engine_of(database: Database) -> AsyncIterator[AsyncEngine]:
+    url = database.server.url_for("lekhika_analytics", "analytics-of-the-tests")
+    engine = make_engine(url, application="bench", pool_size=2, statement_seconds=600)
+    yield engine
+    await engine.dispose()
+
+
+def ends_of(database: Database, count: int) -> Sequence[ev.Recorded]:
+    """Each of them used one model."""
+    dice, people = random.Random(1), [person.user_id for person in database.people.values()]
+    return [end(dice, user_id=dice.choice(people), usage=(usage(dice),)) for _ in range(count)]
+
+
+async def store_rate(database: Database, report: Report) -> None:
+    events = ends_of(database, STORED)
+    async with engine_of(database) as engine:
+        store = Store(engine)
+        arrived = arrive(events, await store.prices())
+        began = time.perf_counter()
+        for start in range(0, len(arrived), BATCH):
+            await store.count(arrived[start : start + BATCH])
+        rate(
+            report, f"ends into the store, batches of {BATCH}", STORED / (time.perf_counter() - began), 20_000
+        )
+
+
+def rate(report: Report, what: str, value: float, target: float) -> None:
+    report.figures.append(
+        Figure(what=what, value=f"{value:,.0f}/s", target=f"{target:,.0f}/s", met=value >= target)
+    )
+
+
+@contextlib.asynccontextmanager
+async def analytics(server: NatsServer, database: Database, port: int) -> AsyncIterator[None]:
+    environment = {
+        **os.environ,
+        "NATS_URL": server.url,
+        "DATABASE_URL": database.server.url_for("lekhika_analytics", "analytics-of-the-tests"),
+        "LEKHIKA_HTTP_PORT": str(port),
+        "LEKHIKA_LOG_LEVEL": "error",
+    }
+    process = await asyncio.create_subprocess_exec(
+        sys.executable, "-m", "services.analytics", env=environment, stdout=asyncio.subprocess.DEVNULL
+    )
+    try:
+        yield
+    finally:
+        process.terminate()
+        await process.wait()
+
+
+async def publish(nc: nats.Connection, events: Sequence[ev.Recorded]) -> None:
+    for event in events:
+        subject = event_subject(event.execution_id, event.event.type)
+        await nc.publish(subject, ev.encode(event.event), headers={"Nats-Msg-Id": event.message_id})
+    await nc.flush()
+
+
+async def waiting(nc: nats.Connection) -> int:
+    info = await nc.jetstream().consumer_info(EXECUTIONS, ANALYTICS_CONSUMER)
+    return (info.num_pending or 0) + (info.num_ack_pending or 0)
+
+
+async def backlog_rate(
+    nc: nats.Connection, server: NatsServer, database: Database, port: int, report: Report
+) -> None:
+    await publish(nc, ends_of(database, BACKLOG))
+    while await waiting(nc) < BACKLOG:  # noqa: ASYNC110 - nobody tells
+        await asyncio.sleep(0.05)
+    async with analytics(server, database, port):
+        while (left := await waiting(nc)) == BACKLOG:  # noqa: ASYNC110
+            await asyncio.sleep(0.01)
+        began = time.perf_counter()
+        while await waiting(nc):  # noqa: ASYNC110
+            await asyncio.sleep(0.01)
+        rate(
+            report,
+            "ends of a backlog, one replica, log to rollup",
+            left / (time.perf_counter() - began),
+            10_000,
+        )
+
+
+async def lag(nc: nats.Connection, server: NatsServer, database: Database, port: int, report: Report) -> None:
+    """From the end's time in the log to the commit that counted it, by the service's own histogram."""
+    events = ends_of(database, RATE * SECONDS)
+    async with analytics(server, database, port):
+        while not await asyncio.to_thread(ready, port):  # noqa: ASYNC110
+            await asyncio.sleep(0.05)
+        began = time.perf_counter()
+        for place, event in enumerate(events):
+            await publish(nc, [event])
+            await asyncio.sleep(max(0.0, began + (place + 1) / RATE - time.perf_counter()))
+        while await waiting(nc):  # noqa: ASYNC110
+            await asyncio.sleep(0.05)
+        text = await asyncio.to_thread(metrics, port)
+    counts = {
+        float(line.split('le="')[1].split('"')[0]): float(line.split()[-1])
+        for line in text.splitlines()
+        if line.startswith(BUCKETS)
+    }
+    p99 = min(bound for bound, count in counts.items() if count >= 0.99 * len(events))
+    report.figures.append(
+        Figure(
+            what=f"rollup behind the log at {RATE} ends a second (n={len(events)})",
+            value=f"p99 at most {p99:g} s",
+            target="p99 1 s",
+            met=p99 <= 1,
+        )
+    )
+
+
+def ready(port: int) -> bool:
+    try:
+        with urllib.request.urlopen(f"http://127.0.0.1:{port}/readyz") as answer:
+            return bool(answer.status == 200)
+    except OSError:
+        return False
+
+
+def metrics(port: int) -> str:
+    with urllib.request.urlopen(f"http://127.0.0.1:{port}/metrics") as answer:
+        return str(answer.read().decode())
+
+
+def fill(database: Database, rows: int) -> None:
+    people = database.people
+    with psycopg.connect(database.server.url, autocommit=True) as connection:
+        connection.execute("TRUNCATE usage_ledger, user_analytics")
+        step, count = 250_000, rows // 2
+        for first in range(1, count + 1, step):
+            given = {
+                "busy": people["ada"].user_id,
+                "other": people["ben"].user_id,
+                "first": first,
+                "last": min(count, first + step - 1),
+                "count": count,
+            }
+            connection.execute(FILL, given)
+        connection.execute("VACUUM ANALYZE usage_ledger")
+
+
+async def year(server: NatsServer, database: Database, rows: int, report: Report) -> None:
+    await asyncio.to_thread(fill, database, rows)
+    async with engine_of(database) as engine:
+        began = time.perf_counter()
+        built = await rebuild(engine)
+        report.plain(
+            f"rebuild of the rollups from {rows:,} rows",
+            f"{time.perf_counter() - began:.1f} s, {built.rows:,} rows",
+        )
+    database.execute("VACUUM ANALYZE user_analytics")
+    now = datetime.now(UTC)
+    span = {"from": (now - timedelta(days=365)).isoformat(), "bucket": "day", "timezone": "Asia/Kathmandu"}
+    async with running_gateway(server, database) as gateway, gateway.client(database.people["ada"]) as client:
+        for group_by in ("engine", "model"):
+            taken = []
+            for _ in range(ASKED):
+                began = time.perf_counter()
+                answer = await client.get("/v1/usage", params={**span, "group_by": group_by})
+                taken.append((time.perf_counter() - began) * 1e3)
+                assert answer.status_code == 200
+            report.bounded(f"/v1/usage of a year by day and {group_by}, {rows:,} ledger rows", taken, p99=50)
+            report.plain("  of it p50", f"{percentile(taken, 0.5):.1f} ms")
+
+
+async def measure(rows: int, report: Report) -> None:
+    with tempfile.TemporaryDirectory() as folder:
+        postgres, server = PostgresServer(Path(folder) / "postgres"), NatsServer(Path(folder) / "nats")
+        try:
+            postgres.start()
+            server.start()
+            database, port = migrated(postgres), free_port()
+            nc = await nats.connect(server.url, "bench")
+            await topology.ensure(nc, topology.TopologySettings.model_validate({"NATS_URL": server.url}))
+            await store_rate(database, report)
+            await backlog_rate(nc, server, database, port, report)
+            await lag(nc, server, database, port, report)
+            await nc.close()
+            await year(server, database, rows, report)
+        finally:
+            server.stop()
+            postgres.stop()
+
+
+if __name__ == "__main__":
+    figures = Report()
+    try:
+        asyncio.run(measure(int(sys.argv[1]) if len(sys.argv) > 1 else ROWS, figures))
+    finally:
+        figures.show()
