@@ -30,7 +30,7 @@ NDJSON = "application/x-ndjson"
 PAGE = 100
 LINES: dict[int | str, dict[str, Any]] = {200: {"content": {NDJSON: {"schema": {"type": "string"}}}}}
 FORM = (
-    "Lines of JSON. `kind` is profile, key, engine, engine_version, draft, execution or usage; the last line is "
+    "Lines of JSON. `record` is profile, key, engine, engine_version, draft, execution or usage; the last line is "
     "`end` with the number of lines of each kind: without it, the export was cut off. Executions have their input "
     "and, as far as it came, their output. A part that can not be read any more has `unavailable` in its place."
 )
@@ -81,11 +81,11 @@ async def _lines(parts: Parts, user_id: str) -> AsyncIterator[bytes]:
     try:
         async for kind, content in _contents(parts, user_id):
             counts[kind] = counts.get(kind, 0) + 1
-            yield orjson.dumps({"kind": kind, **content}, default=_plain) + b"\n"
+            yield orjson.dumps({"record": kind, **content}, default=_plain) + b"\n"
     except LekhikaError as error:
         _log.warning("an export was cut off", user_id=user_id, reason=str(error))
         return
-    yield orjson.dumps({"kind": "end", "at": rfc3339(datetime.now(UTC)), "lines": counts}) + b"\n"
+    yield orjson.dumps({"record": "end", "at": rfc3339(datetime.now(UTC)), "lines": counts}) + b"\n"
 
 
 async def _contents(parts: Parts, user_id: str) -> AsyncIterator[tuple[str, Mapping[str, Any]]]:
