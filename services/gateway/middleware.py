@@ -45,7 +45,7 @@ _log = logging.getLogger(__name__)
 class SecurityHeaders:
     """Stands outside of everything, so that answers of CORS and errors have the headers too.
 
-    The one about transport is only sent where TLS is in front: `https_only` says so, or a trusted proxy for the request.
+    The one about transport is only sent where TLS is in front, which `https_only` says.
     """
 
     def __init__(self, app: ASGIApp, *, https_only: bool) -> None:
@@ -58,7 +58,7 @@ class SecurityHeaders:
             return
 
         added = [(_POLICY, _policy(scope["path"])), *_ALWAYS]
-        if self._https_only or scope.get("scheme") == "https":
+        if self._https_only:
             added.append(_TRANSPORT)
 
         async def send_with_headers(message: Message) -> None:

@@ -67,7 +67,7 @@ class GatewaySettings(ServiceSettings):
     force_after_seconds: Annotated[float, Field(ge=0)] = 10.0
     """How long after the first stop its owner may force it; a superadmin need not wait."""
     https: bool = False
-    """Browsers reach the gateway by HTTPS alone, through a proxy: the console's cookies are for HTTPS only, and browsers are told never to try without. Else they are told so in answers to requests whose `X-Forwarded-Proto` is https, from a proxy that `FORWARDED_ALLOW_IPS` names (127.0.0.1 unless set)."""
+    """Browsers reach the gateway by HTTPS alone, through a proxy: the console's cookies are for HTTPS only, and browsers are told never to try without."""
     session_idle_seconds: PositiveInt = 12 * 3600
     """A session of the console ends when it was not used for so long."""
     session_seconds: PositiveInt = 14 * 24 * 3600

@@ -9,9 +9,11 @@ from typing import Any
 import httpx
 import pytest
 from pydantic import ValidationError
+from starlette.types import Message, Receive, Scope, Send
 
 from deploy.local.nats_server import NatsServer
 from services.gateway import connection
+from services.gateway.middleware import SecurityHeaders
 from services.gateway.settings import GatewaySettings
 from tests.support.gateway import Database, Gateway, running_gateway
 
@@ -122,9 +124,19 @@ class TestHeaders:
         assert answer.headers["cross-origin-resource-policy"] == "same-origin"
         assert "strict-transport-security" not in answer.headers
 
-    async def test_transport_security_is_for_who_came_by_tls(self, caller: httpx.AsyncClient) -> None:
-        answer = await caller.get("/v1/nothing", headers={"X-Forwarded-Proto": "https"})
-        assert answer.headers["strict-transport-security"].startswith("max-age=")
+    @pytest.mark.parametrize("https", [True, False])
+    async def test_transport_security_is_said_where_the_operator_says_so(self, https: bool) -> None:
+        sent: list[Message] = []
+
+        async def app(scope: Scope, receive: Receive, send: Send) -> None:
+            await send({"type": "http.response.start", "status": 204, "headers": []})
+
+        async def keep(message: Message) -> None:
+            sent.append(message)
+
+        await SecurityHeaders(app, https_only=https)({"type": "http", "path": "/"}, None, keep)  # type: ignore[arg-type]
+        names = [name for name, _ in sent[0]["headers"]]
+        assert (b"strict-transport-security" in names) is https
 
 
 def talk(gateway: Gateway, *pieces: bytes) -> tuple[int, dict[str, Any], str]:
