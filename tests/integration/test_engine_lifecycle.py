@@ -306,7 +306,7 @@ async def test_a_superadmin_takes_a_shared_engine_back_from_everyone(
     assert (await ben.get(path)).status_code == 404
     assert (await ada.get(path)).json()["shared"] is False
     with psycopg.connect(database.server.url) as connection:
-        query = "SELECT actor, action, reason FROM audit WHERE target = %s"
+        query = "SELECT actor, action, reason FROM audit WHERE target = %s AND action = 'engines.unshare'"
         lines = connection.execute(query, [engine_id]).fetchall()
     assert lines == [(database.people["root"].user_id, "engines.unshare", "spam")]
 

@@ -99,6 +99,7 @@ RULES: Mapping[str, Rule] = {
     "PUT /v1/admin/users/{user_id}/password": _admin(204, {"password": "a pass phrase of many words"}),
     "GET /v1/admin/users/{user_id}/export": _admin(200),
     "DELETE /v1/admin/users/{user_id}": _admin(202, {"reason": "asked for"}),
+    "DELETE /v1/admin/engines/{engine_id}/sharing": _admin(404),  # its author has it for himself
     "GET /v1/admin/models": _admin(200),
     "POST /v1/admin/models/refresh": _admin(503),  # there is no executor that could ask the provider
     "PUT /v1/admin/models/{name}": _admin(200, {"tier": "payg"}),

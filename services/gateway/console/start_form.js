@@ -1,7 +1,7 @@
 /** Pick an engine, fill its inputs, start a run. */
 import { useEffect, useMemo, useRef } from "./vendor/preact_hooks.js";
 import { signal, useSignal } from "./vendor/signals.js";
-import { Problem, getItems } from "./api.js";
+import { Problem, getItems, getJson } from "./api.js";
 import { bodyOf, initialValues, inputsInOrder, keepEngine, keepValues, lastEngine } from "./form_values.js";
 import { html } from "./html.js";
 import { InputField } from "./input_field.js";
