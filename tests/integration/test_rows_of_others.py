@@ -109,7 +109,15 @@ async def routes(client: httpx.AsyncClient, whose: str) -> list[str]:
 
 
 async def answers(client: httpx.AsyncClient, whose: str) -> dict[str, str]:
-    return {path: (await client.get(path)).text for path in await routes(client, whose)}
+    return {path: await answer(client, path) for path in await routes(client, whose)}
+
+
+async def answer(client: httpx.AsyncClient, path: str) -> str:
+    """Without conditions some statements find more rows than they can deal with: an export then breaks off."""
+    try:
+        return (await client.get(path)).text
+    except httpx.RemoteProtocolError:
+        return ""
 
 
 @pytest.fixture
