@@ -1,7 +1,7 @@
 """`python -m services.analytics.rebuild`: the rollups anew from the ledger, while everything runs.
 
 Range by range of time, each in a transaction of its own that keeps the writers out for a moment: so user_analytics is the sum of
-the ledger for whoever looks, before, after and meanwhile. See docs/decisions/0010.
+the ledger for whoever looks, before, after and meanwhile. See docs/decisions/0011.
 """
 
 import asyncio

@@ -1,7 +1,7 @@
 """`python -m services.gateway.rebuild`: the read model of executions anew from the log, while everything runs.
 
 The log is folded in memory first; then, in one transaction that the projector waits for, what came meanwhile is added and
-every row that is not what the log says is put right. See docs/decisions/0010.
+every row that is not what the log says is put right. See docs/decisions/0011.
 """
 
 import asyncio
