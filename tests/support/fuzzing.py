@@ -89,7 +89,7 @@ async def _executing(nats: NatsServer, provider: str, gateway: Gateway, folder: 
     executor = ExecutorProcess({**os.environ, **given}, folder / "executor.log")
     try:
         async with asyncio.timeout(60):
-            while not await read_workers(gateway.parts.js):  # noqa: ASYNC110 - nobody tells
+            while not await read_workers(gateway.parts.nc):  # noqa: ASYNC110 - nobody tells
                 await asyncio.sleep(0.05)
         yield
     finally:
