@@ -4,8 +4,8 @@ from datetime import datetime
 from typing import Annotated, Any, Literal
 
 import orjson
-from fastapi import APIRouter, Depends, Header, Query, Response
-from pydantic import BaseModel, Field
+from fastapi import APIRouter, Depends, Query, Response
+from pydantic import BaseModel
 from sqlalchemy import Row
 
 from services.gateway.auth import User
@@ -19,13 +19,18 @@ from services.gateway.usage_rows import (
     CSV_TOO,
     ENDS,
     HEADERS,
-    ZONE,
+    Accept,
     Ends,
     EngineName,
+    PeriodAnswer,
     TokenCounts,
+    Until,
+    Zone,
     csv_answer,
     ends_of,
+    period_json,
     prefers_csv,
+    since,
     start_of,
     time_of,
     tokens_of,
@@ -51,17 +56,10 @@ class UsageItem(BaseModel):
     executions: Ends | None = None
 
 
-class UsageAnswer(BaseModel):
-    """`from` and `to` are those that were asked for, widened to quarters of an hour."""
-
+class UsageAnswer(PeriodAnswer):
     items: list[UsageItem]
     totals: TokenCounts
     executions: Ends
-    as_of: datetime | None
-    lag_seconds: float | None
-    timezone: str
-    start: datetime = Field(alias="from")
-    end: datetime = Field(alias="to")
 
 
 class UsedExecution(BaseModel):
@@ -92,14 +90,12 @@ async def get_usage(
     parts: GatewayParts,
     principal: User,
     freshness: UsageFreshness,
-    start: Annotated[
-        str | None, Query(alias="from", description="RFC 3339; default: 24 hours before `to`")
-    ] = None,
-    end: Annotated[str | None, Query(alias="to", description="RFC 3339, not included; default: now")] = None,
+    start: Annotated[str | None, since("24 hours")] = None,
+    end: Until = None,
     bucket: Bucket = Bucket.HOUR,
     group_by: GroupBy | None = None,
-    timezone: Annotated[str, Query(pattern=ZONE, max_length=64, description="IANA name")] = "UTC",
-    accept: Annotated[str | None, Header()] = None,
+    timezone: Zone = "UTC",
+    accept: Accept = None,
 ) -> Response:
     wanted = Wanted(
         start=time_of("from", start),
@@ -116,11 +112,7 @@ async def get_usage(
         "items": [_item(item, group_by) for item in found.items],
         "totals": tokens_of(found.totals),
         "executions": ends_of(found.totals),
-        "from": rfc3339(found.start),
-        "to": rfc3339(found.end),
-        "as_of": rfc3339(fresh.as_of),
-        "lag_seconds": fresh.lag_seconds,
-        "timezone": timezone,
+        **period_json(found.start, found.end, fresh, timezone),
     }
     return Response(orjson.dumps(body), 200, HEADERS, "application/json")
 

@@ -5,13 +5,12 @@ from typing import Annotated, Any, Literal
 from uuid import UUID
 
 import orjson
-from fastapi import APIRouter, Depends, Header, Query, Response
+from fastapi import APIRouter, Depends, Query, Response
 from pydantic import BaseModel, Field
 from sqlalchemy import Row
 
 from services.gateway.auth import Superadmin
 from services.gateway.parts import Parts, get_parts
-from services.gateway.resource import rfc3339
 from services.gateway.usage_admin_queries import (
     AdminBucket,
     AdminFound,
@@ -26,13 +25,18 @@ from services.gateway.usage_rows import (
     CSV_TOO,
     ENDS,
     HEADERS,
-    ZONE,
+    Accept,
     Ends,
+    PeriodAnswer,
     TokenCounts,
+    Until,
+    Zone,
     csv_answer,
     decimal_text,
     ends_of,
+    period_json,
     prefers_csv,
+    since,
     start_of,
     time_of,
     tokens_of,
@@ -71,20 +75,13 @@ class AdminUsageItem(BaseModel):
     executions: Ends | None = None
 
 
-class AdminUsage(BaseModel):
-    """`from` and `to` are those that were asked for, widened to quarters of an hour."""
-
+class AdminUsage(PeriodAnswer):
     items: list[AdminUsageItem]
     totals: TokenCounts
     cost: CostText
     unpriced_tokens: int
     currency: Literal["USD"] = "USD"
     executions: Ends
-    as_of: datetime | None
-    lag_seconds: float | None
-    timezone: str
-    start: datetime = Field(alias="from")
-    end: datetime = Field(alias="to")
 
 
 @router.get(
@@ -97,15 +94,13 @@ async def get_admin_usage(
     parts: Annotated[Parts, Depends(get_parts)],
     _: Superadmin,
     freshness: UsageFreshness,
-    start: Annotated[
-        str | None, Query(alias="from", description="RFC 3339; default: 30 days before `to`")
-    ] = None,
-    end: Annotated[str | None, Query(alias="to", description="RFC 3339, not included; default: now")] = None,
+    start: Annotated[str | None, since("30 days")] = None,
+    end: Until = None,
     bucket: AdminBucket = AdminBucket.DAY,
     group_by: AdminGroup | None = None,
     user: Annotated[UUID | None, Query(description="Only of this one")] = None,
-    timezone: Annotated[str, Query(pattern=ZONE, max_length=64, description="IANA name")] = "UTC",
-    accept: Annotated[str | None, Header()] = None,
+    timezone: Zone = "UTC",
+    accept: Accept = None,
 ) -> Response:
     wanted = AdminWanted(
         start=time_of("from", start),
@@ -126,11 +121,7 @@ async def get_admin_usage(
         **_cost(found.totals),
         "currency": "USD",
         "executions": ends_of(found.totals),
-        "from": rfc3339(found.start),
-        "to": rfc3339(found.end),
-        "as_of": rfc3339(fresh.as_of),
-        "lag_seconds": fresh.lag_seconds,
-        "timezone": timezone,
+        **period_json(found.start, found.end, fresh, timezone),
     }
     return Response(orjson.dumps(body), 200, HEADERS, "application/json")
 

@@ -5,25 +5,29 @@ from datetime import datetime
 from typing import Annotated, Any
 
 import orjson
-from fastapi import APIRouter, Depends, Header, Query, Response
-from pydantic import BaseModel, Field
+from fastapi import APIRouter, Depends, Response
+from pydantic import BaseModel
 from sqlalchemy import Row, text
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from services.gateway.auth import User
 from services.gateway.parts import Parts, get_parts
-from services.gateway.resource import rfc3339
 from services.gateway.usage_freshness import UsageFreshness
-from services.gateway.usage_queries import Period, bounds
+from services.gateway.usage_queries import ALL_CALLS, Period, bounds
 from services.gateway.usage_rows import (
     CSV,
     CSV_TOO,
     ENDS,
     HEADERS,
-    ZONE,
+    Accept,
     EngineName,
+    PeriodAnswer,
+    Until,
+    Zone,
     csv_answer,
+    period_json,
     prefers_csv,
+    since,
     time_of,
     tokens_of,
 )
@@ -34,19 +38,14 @@ router = APIRouter(prefix="/v1/usage", tags=["usage"])
 
 DAYS = 30
 _RATE_DIGITS = 4
-_INSIGHTS = text("""
+_INSIGHTS = text(f"""
 SELECT engine_id, (array_agg(engine_name ORDER BY bucket DESC))[1] AS engine_name,
-    sum(completed)::bigint AS completed, sum(stopped)::bigint AS stopped, sum(failed)::bigint AS failed,
+    {ALL_CALLS},
     sum(completed + stopped + failed)::bigint AS runs, sum(started)::bigint AS started,
-    sum(duration_ms)::bigint AS duration_ms,
-    sum(input_tokens)::bigint AS input, sum(cached_tokens)::bigint AS cached,
-    sum(output_tokens)::bigint AS output, sum(thoughts_tokens)::bigint AS thoughts,
-    sum(tool_tokens)::bigint AS tool, sum(total_tokens)::bigint AS total,
-    coalesce(sum(estimated_calls) FILTER (WHERE analytics_type = 'execution'), 0) AS estimated_calls,
-    coalesce(sum(unknown_calls) FILTER (WHERE analytics_type = 'execution'), 0) AS unknown_calls
+    sum(duration_ms)::bigint AS duration_ms
 FROM user_analytics WHERE user_id = CAST(:user_id AS uuid) AND bucket >= :start AND bucket < :end
 GROUP BY engine_id HAVING sum(completed + stopped + failed) > 0 ORDER BY runs DESC, engine_id
-""")
+""")  # noqa: S608 - the columns are ours
 
 
 class Insight(BaseModel):
@@ -67,13 +66,8 @@ class Insight(BaseModel):
     certainty: Certainty
 
 
-class Insights(BaseModel):
+class Insights(PeriodAnswer):
     items: list[Insight]
-    as_of: datetime | None
-    lag_seconds: float | None
-    timezone: str
-    start: datetime = Field(alias="from")
-    end: datetime = Field(alias="to")
 
 
 @router.get(
@@ -86,26 +80,20 @@ async def get_insights(
     parts: Annotated[Parts, Depends(get_parts)],
     principal: User,
     freshness: UsageFreshness,
-    start: Annotated[
-        str | None, Query(alias="from", description=f"RFC 3339; default: {DAYS} days before `to`")
-    ] = None,
-    end: Annotated[str | None, Query(alias="to", description="RFC 3339, not included; default: now")] = None,
-    timezone: Annotated[str, Query(pattern=ZONE, max_length=64, description="IANA name")] = "UTC",
-    accept: Annotated[str | None, Header()] = None,
+    start: Annotated[str | None, since(f"{DAYS} days")] = None,
+    end: Until = None,
+    timezone: Zone = "UTC",
+    accept: Accept = None,
 ) -> Response:
     wanted = Period(start=time_of("from", start), end=time_of("to", end), timezone=timezone, days=DAYS)
     fresh = await freshness.now()
-    since, upto, rows = await _read(parts.db, principal.user_id, wanted)
+    begun, ended, rows = await _read(parts.db, principal.user_id, wanted)
     items = [_insight(row) for row in rows]
     if prefers_csv(accept):
         return _csv(items)
     body = {
         "items": items,
-        "from": rfc3339(since),
-        "to": rfc3339(upto),
-        "as_of": rfc3339(fresh.as_of),
-        "lag_seconds": fresh.lag_seconds,
-        "timezone": timezone,
+        **period_json(begun, ended, fresh, timezone),
     }
     return Response(orjson.dumps(body), 200, HEADERS, "application/json")
 

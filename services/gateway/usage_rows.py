@@ -5,12 +5,15 @@ import io
 from collections.abc import Iterable, Sequence
 from datetime import datetime
 from decimal import Decimal
-from typing import Any
+from typing import Annotated, Any
 
-from pydantic import BaseModel
+from fastapi import Header, Query
+from pydantic import BaseModel, Field
 from sqlalchemy import Row
 
 from services.gateway.problems import FieldError, Problem, invalid
+from services.gateway.resource import rfc3339
+from services.gateway.usage_freshness import Fresh
 from services.gateway.usage_queries import local_start
 from shared.usage import Certainty
 
@@ -22,6 +25,35 @@ CSV_TOO: dict[int | str, dict[str, Any]] = {200: {"content": {CSV: {"schema": {"
 ZONE = r"^(?:Etc/GMT[+-][0-9]{1,2}|(?:EST5EDT|CST6CDT|MST7MDT|PST8PDT)|[A-Za-z][A-Za-z_]*(?:[/-][A-Za-z][A-Za-z_]*)*)$"
 """Names only: PostgreSQL would also take offsets such as `-99`, which are no place's time."""
 HEADERS = {"Cache-Control": "no-store", "Vary": "Accept"}
+Until = Annotated[str | None, Query(alias="to", description="RFC 3339, not included; default: now")]
+Zone = Annotated[str, Query(pattern=ZONE, max_length=64, description="IANA name")]
+Accept = Annotated[str | None, Header()]
+
+
+def since(default: str) -> Any:
+    """The beginning of the period, as a parameter; `default` is how long before its end."""
+    return Query(alias="from", description=f"RFC 3339; default: {default} before `to`")
+
+
+class PeriodAnswer(BaseModel):
+    """`from` and `to` are those that were asked for, widened to quarters of an hour."""
+
+    as_of: datetime | None
+    lag_seconds: float | None
+    timezone: str
+    start: datetime = Field(alias="from")
+    end: datetime = Field(alias="to")
+
+
+def period_json(start: datetime, end: datetime, fresh: Fresh, timezone: str) -> dict[str, Any]:
+    """What every answer says of its period, and of how fresh its figures are."""
+    return {
+        "from": rfc3339(start),
+        "to": rfc3339(end),
+        "as_of": rfc3339(fresh.as_of),
+        "lag_seconds": fresh.lag_seconds,
+        "timezone": timezone,
+    }
 
 
 class TokenCounts(BaseModel):
