@@ -5,14 +5,12 @@ import random
 from collections.abc import AsyncIterator, Iterator, Sequence
 from datetime import UTC, datetime
 from decimal import Decimal
-from pathlib import Path
 
 import psycopg
 import pytest
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from deploy.local.postgres import PostgresServer
-from deploy.migrations.__main__ import run
 from services.analytics.pricing import PriceList
 from services.analytics.store import Arrived, Reject, Store
 from shared import events as ev
@@ -20,27 +18,29 @@ from shared.db import make_engine
 from shared.errors import Unavailable
 from shared.ids import new_id
 from shared.usage import Certainty, Kind, ModelUsage, Tier, Tokens
-from tests.support.ledger import CLEAN, USERS, arrive, end, expected, found, plain, rows
+from tests.support.ledger import (
+    USERS,
+    arrive,
+    clean_ledger,
+    end,
+    expected,
+    found,
+    ledger_database,
+    plain,
+    rows,
+)
 
 
 @pytest.fixture(scope="module")
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[PostgresServer]:
-    running = PostgresServer(Path(tmp_path_factory.mktemp("postgres")))
-    run("upgrade", running.start(), {"LEKHIKA_DB_PASSWORD_ANALYTICS": "for-tests"})
-    with psycopg.connect(running.url) as connection:
-        for user in USERS:
-            connection.execute("INSERT INTO users (id, display_name) VALUES (%s, 'somebody')", [user])
-    yield running
-    running.stop()
+    with ledger_database(tmp_path_factory.mktemp("postgres")) as running:
+        yield running
 
 
 @pytest.fixture
 async def engine(server: PostgresServer) -> AsyncIterator[AsyncEngine]:
-    with psycopg.connect(server.url) as connection:
-        connection.execute(CLEAN)
-    made = make_engine(server.url_for("lekhika_analytics", "for-tests"), application="test", pool_size=4)
-    yield made
-    await made.dispose()
+    async with clean_ledger(server) as made:
+        yield made
 
 
 @pytest.fixture

@@ -3,41 +3,40 @@
 import random
 from collections.abc import AsyncIterator, Iterator
 from decimal import Decimal
-from pathlib import Path
 
 import psycopg
 import pytest
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from deploy.local.postgres import PostgresServer
-from deploy.migrations.__main__ import run
 from services.analytics.pricing import PriceList
 from services.analytics.rebuild import Rebuilt, rebuild
 from services.analytics.reprice import Wanted, reprice
 from services.analytics.store import Store
-from shared.db import make_engine
 from tests.support.exactness import storm
-from tests.support.ledger import CLEAN, USERS, arrive, end, expected, found, plain, rows
+from tests.support.ledger import (
+    USERS,
+    arrive,
+    clean_ledger,
+    end,
+    expected,
+    found,
+    ledger_database,
+    plain,
+    rows,
+)
 
 
 @pytest.fixture(scope="module")
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[PostgresServer]:
-    running = PostgresServer(Path(tmp_path_factory.mktemp("postgres")))
-    run("upgrade", running.start(), {"LEKHIKA_DB_PASSWORD_ANALYTICS": "for-tests"})
-    with psycopg.connect(running.url) as connection:
-        for user in USERS:
-            connection.execute("INSERT INTO users (id, display_name) VALUES (%s, 'somebody')", [user])
-    yield running
-    running.stop()
+    with ledger_database(tmp_path_factory.mktemp("postgres")) as running:
+        yield running
 
 
 @pytest.fixture
 async def engine(server: PostgresServer) -> AsyncIterator[AsyncEngine]:
-    with psycopg.connect(server.url) as connection:
-        connection.execute(CLEAN)
-    made = make_engine(server.url_for("lekhika_analytics", "for-tests"), application="test", pool_size=8)
-    yield made
-    await made.dispose()
+    async with clean_ledger(server, pool_size=8) as made:
+        yield made
 
 
 @pytest.mark.parametrize("seed", [1, 2, 3])

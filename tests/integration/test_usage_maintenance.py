@@ -16,10 +16,9 @@ from deploy.local.postgres import PostgresServer
 from deploy.migrations.__main__ import run
 from services.analytics.import_executions import Wanted, import_executions, names_of, records
 from services.analytics.store import Store
-from shared.db import make_engine
 from shared.errors import Permanent
 from shared.ids import new_id
-from tests.support.ledger import CLEAN, USERS, rows
+from tests.support.ledger import USERS, clean_ledger, ledger_database, rows
 from tests.support.usage_ends import count, end, used
 
 HEADER = "execution_id,user,engine_id,engine_name,model,input,cached,output,thoughts,tool,outcome,ended"
@@ -29,22 +28,14 @@ SUMS = "SELECT sum(total_tokens) AS tokens, sum(completed + stopped + failed) AS
 
 @pytest.fixture(scope="module")
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[PostgresServer]:
-    running = PostgresServer(Path(tmp_path_factory.mktemp("postgres")))
-    run("upgrade", running.start(), {"LEKHIKA_DB_PASSWORD_ANALYTICS": "for-tests"})
-    with psycopg.connect(running.url) as connection:
-        for user in USERS:
-            connection.execute("INSERT INTO users (id, display_name) VALUES (%s, 'somebody')", [user])
-    yield running
-    running.stop()
+    with ledger_database(tmp_path_factory.mktemp("postgres")) as running:
+        yield running
 
 
 @pytest.fixture
 async def engine(server: PostgresServer) -> AsyncIterator[AsyncEngine]:
-    with psycopg.connect(server.url) as connection:
-        connection.execute(CLEAN)
-    made = make_engine(server.url_for("lekhika_analytics", "for-tests"), application="test", pool_size=4)
-    yield made
-    await made.dispose()
+    async with clean_ledger(server) as made:
+        yield made
 
 
 def wanted(file: Path, *, map_file: Path | None = None, dry_run: bool = False) -> Wanted:

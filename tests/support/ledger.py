@@ -2,24 +2,53 @@
 
 import random
 from collections import defaultdict
-from collections.abc import Iterable
+from collections.abc import AsyncIterator, Iterable, Iterator
+from contextlib import asynccontextmanager, contextmanager
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import Any
 
 import psycopg
 from psycopg.rows import dict_row
+from sqlalchemy.ext.asyncio import AsyncEngine
 
 from deploy.local.postgres import PostgresServer
+from deploy.migrations.__main__ import run
 from services.analytics.pricing import PriceList
 from services.analytics.rollup import bucket_of, entry_of
 from services.analytics.store import Arrived, Origin
 from shared import events as ev
+from shared.db import make_engine
 from shared.ids import new_id
 from shared.usage import Certainty, Kind, ModelUsage, Tier, Tokens
 
 TIME = datetime(2026, 11, 23, 12, 0, tzinfo=UTC)
 USERS = tuple(new_id() for _ in range(5))
 CLEAN = "TRUNCATE usage_ledger, user_analytics, usage_rejects"
+
+
+@contextmanager
+def ledger_database(folder: Path) -> Iterator[PostgresServer]:
+    """With the tables, a password for analytics, and `USERS`."""
+    running = PostgresServer(folder)
+    run("upgrade", running.start(), {"LEKHIKA_DB_PASSWORD_ANALYTICS": "for-tests"})
+    with psycopg.connect(running.url) as connection:
+        for user in USERS:
+            connection.execute("INSERT INTO users (id, display_name) VALUES (%s, 'somebody')", [user])
+    yield running
+    running.stop()
+
+
+@asynccontextmanager
+async def clean_ledger(server: PostgresServer, pool_size: int = 4) -> AsyncIterator[AsyncEngine]:
+    """Nothing is counted yet. The engine is that of analytics."""
+    with psycopg.connect(server.url) as connection:
+        connection.execute(CLEAN)
+    made = make_engine(
+        server.url_for("lekhika_analytics", "for-tests"), application="test", pool_size=pool_size
+    )
+    yield made
+    await made.dispose()
 
 
 def rows(server: PostgresServer, query: str) -> list[dict[str, Any]]:
