@@ -7,10 +7,13 @@ from collections.abc import AsyncIterator, Iterator
 
 import httpx
 import pytest
+from sqlalchemy.ext.asyncio import AsyncEngine
 
 from deploy.local.nats_server import NatsServer
 from deploy.local.postgres import PostgresServer
-from tests.support.gateway import ROOT, Database, Gateway, migrated, running_gateway
+from shared.db import make_engine
+from shared.ids import new_id
+from tests.support.gateway import ROOT, Database, Gateway, Person, add_person, migrated, running_gateway
 
 
 @pytest.fixture(scope="session")
@@ -67,4 +70,28 @@ async def root(gateway: Gateway, database: Database) -> AsyncIterator[httpx.Asyn
 async def anybody(gateway: Gateway) -> AsyncIterator[httpx.AsyncClient]:
     """Without a key."""
     async with gateway.client() as client:
+        yield client
+
+
+@pytest.fixture
+async def analytics(database: Database) -> AsyncIterator[AsyncEngine]:
+    """The database as analytics sees it."""
+    url = database.server.url_for("lekhika_analytics", "analytics-of-the-tests")
+    engine = make_engine(url, application="test")
+    yield engine
+    await engine.dispose()
+
+
+@pytest.fixture
+def person(database: Database) -> Person:
+    """Somebody new, of whom nothing is counted."""
+    found = Person(new_id(), f"lk_{new_id()}")
+    add_person(database, "uma", found)
+    return found
+
+
+@pytest.fixture
+async def uma(gateway: Gateway, person: Person) -> AsyncIterator[httpx.AsyncClient]:
+    """That person's client."""
+    async with gateway.client(person) as client:
         yield client

@@ -2,7 +2,6 @@
 
 import csv
 import io
-from collections.abc import AsyncIterator
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from typing import Any
@@ -12,35 +11,13 @@ import pytest
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from services.analytics.store import Store
-from shared.db import make_engine
 from shared.ids import new_id
 from shared.usage import ModelUsage, Tier, Tokens
-from tests.support.gateway import Database, Gateway, Person, add_person
+from tests.support.gateway import Database, Person
 from tests.support.usage_ends import FLASH, count, end, used
 
 COST = "0.0001050000"
 """Of `used()`: 60 input at 0.75, 40 cached at 0.075, 10 output and 5 thoughts at 3.75, 1 of a tool at 0.75."""
-
-
-@pytest.fixture
-async def analytics(database: Database) -> AsyncIterator[AsyncEngine]:
-    url = database.server.url_for("lekhika_analytics", "analytics-of-the-tests")
-    engine = make_engine(url, application="test")
-    yield engine
-    await engine.dispose()
-
-
-@pytest.fixture
-def person(database: Database) -> Person:
-    found = Person(new_id(), f"lk_{new_id()}")
-    add_person(database, "uma", found)
-    return found
-
-
-@pytest.fixture
-async def uma(gateway: Gateway, person: Person) -> AsyncIterator[httpx.AsyncClient]:
-    async with gateway.client(person) as client:
-        yield client
 
 
 async def get(client: httpx.AsyncClient, path: str, **params: str) -> dict[str, Any]:

@@ -3,7 +3,7 @@
 import asyncio
 import csv
 import io
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -15,35 +15,13 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 from deploy.local.nats_server import NatsServer
 from deploy.local.postgres import PostgresServer
 from shared import topology
-from shared.db import make_engine
 from shared.ids import new_id
 from shared.log import ExecutionLog
 from shared.nats import connect
 from shared.subjects import ANALYTICS_CONSUMER, EXECUTIONS
 from shared.usage import Certainty, Kind, ModelUsage, Tier, Tokens
-from tests.support.gateway import Database, Gateway, Person, add_person, migrated, running_gateway
+from tests.support.gateway import Gateway, Person, migrated, running_gateway
 from tests.support.usage_ends import FLASH, PRO, count, end, used
-
-
-@pytest.fixture
-async def analytics(database: Database) -> AsyncIterator[AsyncEngine]:
-    url = database.server.url_for("lekhika_analytics", "analytics-of-the-tests")
-    engine = make_engine(url, application="test")
-    yield engine
-    await engine.dispose()
-
-
-@pytest.fixture
-def person(database: Database) -> Person:
-    found = Person(new_id(), f"lk_{new_id()}")
-    add_person(database, "uma", found)
-    return found
-
-
-@pytest.fixture
-async def uma(gateway: Gateway, person: Person) -> AsyncIterator[httpx.AsyncClient]:
-    async with gateway.client(person) as client:
-        yield client
 
 
 async def get(client: httpx.AsyncClient, **params: str) -> dict[str, Any]:
