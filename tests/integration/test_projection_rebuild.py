@@ -7,37 +7,25 @@ from pathlib import Path
 import pytest
 from sqlalchemy.ext.asyncio import AsyncEngine
 
-from deploy.local.nats_server import NatsServer
 from deploy.local.postgres import PostgresServer
-from deploy.migrations.__main__ import run
 from services.gateway.rebuild import Rebuilt, rebuild
-from shared import nats, topology
 from shared.db import make_engine
 from shared.ids import new_id
-from tests.integration.test_projection_service import World, completed, run_of
+from tests.support.projection_world import World, completed, projection_database, projection_world, run_of
 
 ROWS = "SELECT to_jsonb(executions) - 'updated_at' FROM executions ORDER BY id"
 
 
 @pytest.fixture(scope="module")
 def postgres(tmp_path_factory: pytest.TempPathFactory) -> Iterator[PostgresServer]:
-    running = PostgresServer(tmp_path_factory.mktemp("rebuild-postgres"))
-    run("upgrade", running.start(), {"LEKHIKA_DB_PASSWORD_GATEWAY": "for-tests"})
-    yield running
-    running.stop()
+    with projection_database(tmp_path_factory.mktemp("rebuild-postgres")) as running:
+        yield running
 
 
 @pytest.fixture
 async def world(postgres: PostgresServer, tmp_path: Path) -> AsyncIterator[World]:
-    server = NatsServer(tmp_path / "nats")
-    server.start()
-    nc = await nats.connect(server.url, "test")
-    await topology.ensure(nc, topology.TopologySettings.model_validate({"NATS_URL": server.url}))
-    found = World(postgres, server, nc)
-    found.ask("TRUNCATE executions, projector_positions")
-    yield found
-    await nc.close()
-    server.stop()
+    async with projection_world(postgres, tmp_path) as made:
+        yield made
 
 
 @pytest.fixture
