@@ -109,6 +109,16 @@ class TestSomebodyRunsIt:
         last = await stop(ada, player)
         assert (last.status_code, last.json()["status"]) == (200, "stopped")
 
+    async def test_a_stranger_stops_nothing_that_runs(
+        self, ada: httpx.AsyncClient, ben: httpx.AsyncClient, gateway: Gateway
+    ) -> None:
+        player = await running(ada, gateway)
+        async with asyncio.timeout(SECONDS):  # only then the shortest way to a stop is open
+            while not gateway.parts.lanes.runs(player.id, None):  # noqa: ASYNC110 - nobody tells
+                await asyncio.sleep(0.01)
+        assert (await stop(ben, player)).status_code == 404
+        assert "stop_requested" not in [r.event.type for r in await gateway.parts.log.load(player.id)]
+
     async def test_both_ways_to_ask_reach_the_fault_point_once(
         self,
         ada: httpx.AsyncClient,

@@ -9,7 +9,7 @@ import pytest
 from services.executor import journal as journals
 from services.executor.apart import Apart
 from services.executor.journal import Journal
-from services.executor.models.provider import Caller, ModelRequest, Piece
+from services.executor.models.provider import Caller, ModelError, ModelRequest, Piece
 from services.executor.nodes.context import CallTimes
 from services.executor.parts import Parts
 from services.executor.run import ExecutionRun, Interrupt, Outcome
@@ -21,6 +21,7 @@ from shared.artifacts import INLINE_BYTES, Artifacts
 from shared.execution import Status
 from shared.ids import new_id
 from shared.tasks import spawn
+from shared.usage import Certainty, Tokens
 from tests.support.make import MODEL, folded, requested, started
 from tests.support.memory_log import MemoryLog
 
@@ -46,6 +47,22 @@ class Talker:
         await asyncio.Event().wait()
 
     async def aclose(self) -> None: ...
+
+
+class Counter(Talker):
+    """Counts what it sends. When we hang up, it breaks off, or does not care."""
+
+    def __init__(self, *, cares: bool) -> None:
+        super().__init__("One")
+        self._cares = cares
+        self._over = asyncio.Event()
+
+    async def stream(self, request: ModelRequest, caller: Caller) -> None:
+        caller.connected(self._over.set if self._cares else lambda: None)
+        caller.receive(Piece(text=self.text, tokens=Tokens(input=3, output=1)))
+        self.begun.set()
+        await self._over.wait()
+        raise ModelError("provider_unreachable", "The stream broke off.", retryable=True, used=True)
 
 
 class HungArtifacts(Artifacts):
@@ -89,6 +106,25 @@ async def stop(log: MemoryLog, run: ExecutionRun) -> None:
     history = await log.load(key)
     await log.append(key, ev.StopRequested(by="somebody"), history[-1].seq)
     run.heard((await log.load(key))[-1])
+
+
+@pytest.mark.parametrize(
+    ("cares", "certainty"),
+    [(True, Certainty.MEASURED), (False, Certainty.ESTIMATED)],
+    ids=["breaks off", "goes on"],
+)
+async def test_a_count_is_an_estimate_where_the_provider_did_not_end_the_call(
+    cares: bool, certainty: Certainty
+) -> None:
+    """It may have counted more than it told."""
+    log, provider = MemoryLog(), Counter(cares=cares)
+    run = await claimed(log, HungArtifacts(), provider)
+    driven = spawn(run.drive(), name="run")
+    await provider.begun.wait()
+    await stop(log, run)
+    assert await asyncio.wait_for(driven, 5) is Outcome.ENDED
+    tokens = folded(await log.load(run.journal.state.id)).tokens
+    assert (tokens.input, tokens.output, tokens.certainty) == (3, 1, certainty)
 
 
 async def test_while_its_workflow_is_fetched_and_does_not_come() -> None:
