@@ -16,7 +16,6 @@ import psycopg
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from deploy.local.nats_server import NatsServer
-from deploy.local.postgres import PostgresServer
 from deploy.local.processes import free_port
 from services.analytics.rebuild import rebuild
 from services.analytics.settings import AnalyticsSettings
@@ -26,8 +25,9 @@ from shared import nats, topology
 from shared.db import make_engine
 from shared.subjects import ANALYTICS_CONSUMER, EXECUTIONS, event_subject
 from tests.bench.figures import Figure, Report, percentile
-from tests.support.gateway import Database, migrated, running_gateway
+from tests.support.gateway import Database, running_database, running_gateway
 from tests.support.ledger import arrive, end, usage
+from tests.support.postgres import service_url
 
 ROWS = 1_000_000
 STORED = 40_000
@@ -57,7 +57,7 @@ FROM generate_series(%(first)s::bigint, %(last)s::bigint) AS n CROSS JOIN genera
 
 @contextlib.asynccontextmanager
 async def engine_of(database: Database) -> AsyncIterator[AsyncEngine]:
-    url = database.server.url_for("lekhika_analytics", "analytics-of-the-tests")
+    url = service_url(database.server, "analytics")
     engine = make_engine(url, application="bench", pool_size=2, statement_seconds=600)
     yield engine
     await engine.dispose()
@@ -93,7 +93,7 @@ async def analytics(server: NatsServer, database: Database, port: int) -> AsyncI
     environment = {
         **os.environ,
         "NATS_URL": server.url,
-        "DATABASE_URL": database.server.url_for("lekhika_analytics", "analytics-of-the-tests"),
+        "DATABASE_URL": service_url(database.server, "analytics"),
         "LEKHIKA_HTTP_PORT": str(port),
         "LEKHIKA_LOG_LEVEL": "error",
     }
@@ -224,21 +224,20 @@ async def year(server: NatsServer, database: Database, rows: int, report: Report
 
 async def measure(rows: int, report: Report) -> None:
     with tempfile.TemporaryDirectory() as folder:
-        postgres, server = PostgresServer(Path(folder) / "postgres"), NatsServer(Path(folder) / "nats")
+        server = NatsServer(Path(folder) / "nats")
         try:
-            postgres.start()
             server.start()
-            database, port = migrated(postgres), free_port()
+            port = free_port()
             nc = await nats.connect(server.url, "bench")
             await topology.ensure(nc, topology.TopologySettings.model_validate({"NATS_URL": server.url}))
-            await store_rate(database, report)
-            await backlog_rate(nc, server, database, port, report)
-            await lag(nc, server, database, port, report)
-            await nc.close()
-            await year(server, database, rows, report)
+            with running_database(Path(folder) / "postgres") as database:
+                await store_rate(database, report)
+                await backlog_rate(nc, server, database, port, report)
+                await lag(nc, server, database, port, report)
+                await nc.close()
+                await year(server, database, rows, report)
         finally:
             server.stop()
-            postgres.stop()
 
 
 if __name__ == "__main__":

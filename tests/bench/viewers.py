@@ -9,12 +9,11 @@ from pathlib import Path
 
 import orjson
 
-from deploy.local.postgres import PostgresServer
 from shared import deltas, subjects
 from shared.deltas import Delta
 from tests.bench.figures import Report
 from tests.support import make
-from tests.support.gateway import migrated
+from tests.support.gateway import running_database
 from tests.support.live_field import Field, playing
 
 COUNT = 400
@@ -107,16 +106,11 @@ async def watched(field: Field, keys: Sequence[str], count: int, what: str, repo
 
 
 async def measure(count: int, report: Report) -> None:
-    with tempfile.TemporaryDirectory() as folder:
-        postgres = PostgresServer(Path(folder) / "postgres")
-        postgres.start()
-        try:
-            async with playing(Path(folder), migrated(postgres)) as field:
-                keys = [await begun(field) for _ in range(count)]
-                await watched(field, keys[:1], count, f"{count} viewers of one", report)
-                await watched(field, keys, count, f"{count} viewers of {count}", report)
-        finally:
-            postgres.stop()
+    with tempfile.TemporaryDirectory() as folder, running_database(Path(folder) / "postgres") as database:
+        async with playing(Path(folder), database) as field:
+            keys = [await begun(field) for _ in range(count)]
+            await watched(field, keys[:1], count, f"{count} viewers of one", report)
+            await watched(field, keys, count, f"{count} viewers of {count}", report)
 
 
 if __name__ == "__main__":

@@ -11,14 +11,13 @@ from typing import Any
 import orjson
 import pytest
 
-from deploy.local.postgres import PostgresServer
 from shared import deltas, ending, subjects
 from shared import events as ev
 from shared.artifacts import INLINE_BYTES, Artifacts
 from shared.deltas import Delta
 from shared.execution import Status
 from tests.support import make
-from tests.support.gateway import Database, migrated
+from tests.support.gateway import Database, running_database
 from tests.support.live_field import Field, playing
 from tests.support.world import World
 
@@ -29,10 +28,8 @@ STRANGE = 'ab é \r\n \n\r\r \u2028\u2029\x85 🌊👩‍🚀𝒳 \u0000\t\\"<&>
 
 @pytest.fixture(scope="module")
 def postgres(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Database]:
-    server = PostgresServer(tmp_path_factory.mktemp("postgres"))
-    server.start()
-    yield migrated(server)
-    server.stop()
+    with running_database(tmp_path_factory.mktemp("postgres")) as running:
+        yield running
 
 
 @pytest.fixture

@@ -8,13 +8,12 @@ from collections.abc import AsyncIterator, Callable, Iterator
 import httpx
 import pytest
 
-from deploy.local.postgres import PostgresServer
 from shared import deltas, ending, subjects
 from shared import events as ev
 from shared.artifacts import Artifacts
 from shared.deltas import Delta
 from tests.support import make
-from tests.support.gateway import Database, migrated
+from tests.support.gateway import Database, running_database
 from tests.support.live_field import Field, playing
 
 SEND_SECONDS = 3
@@ -34,10 +33,8 @@ ENGINE = {
 
 @pytest.fixture(scope="module")
 def database(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Database]:
-    server = PostgresServer(tmp_path_factory.mktemp("postgres"))
-    server.start()
-    yield migrated(server)
-    server.stop()
+    with running_database(tmp_path_factory.mktemp("postgres")) as running:
+        yield running
 
 
 @pytest.fixture

@@ -15,11 +15,10 @@ from pathlib import Path
 import httpx
 import pytest
 
-from deploy.local.postgres import PostgresServer
 from shared.execution import Status
 from shared.usage import Certainty
 from tests.support.cable import cable
-from tests.support.gateway import ROOT, Database, migrated
+from tests.support.gateway import ROOT, Database, running_database
 from tests.support.stopping import How, Stage, all_at_once, chain, database, marked, one_call, stage
 from tests.support.world import World, world
 
@@ -235,18 +234,14 @@ class TestNatsIsAway:
 async def test_without_postgres_those_who_are_known_stop_and_force(
     here: World, tmp_path: Path, how: How
 ) -> None:
-    server = PostgresServer(tmp_path / "postgres")
-    server.start()
-    try:
-        async with stage(here, migrated(server)) as on:
+    with running_database(tmp_path / "postgres") as database:
+        async with stage(here, database) as on:
             here.executor(**QUICK)
             begun = [await streaming(on) for _ in on.gateways]
             for client in (*on.ada, *on.root):
                 assert (await client.get("/v1/me")).status_code == 200
-            server.kill()
+            database.server.kill()
             answers = await all_at_once(*(on.stop(key, how, by) for by, (key, _) in enumerate(begun)))
             assert {answer.status_code for answer in answers} <= {200, 202}
             for key, mark in begun:
                 await on.stopped(key, mark)
-    finally:
-        server.stop()

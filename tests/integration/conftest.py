@@ -10,10 +10,18 @@ import pytest
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from deploy.local.nats_server import NatsServer
-from deploy.local.postgres import PostgresServer
 from shared.db import make_engine
 from shared.ids import new_id
-from tests.support.gateway import ROOT, Database, Gateway, Person, add_person, migrated, running_gateway
+from tests.support.gateway import (
+    ROOT,
+    Database,
+    Gateway,
+    Person,
+    add_person,
+    running_database,
+    running_gateway,
+)
+from tests.support.postgres import service_url
 
 
 @pytest.fixture(scope="session")
@@ -31,12 +39,8 @@ def nats_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[NatsServer
 
 @pytest.fixture(scope="session")
 def database(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Database]:
-    server = PostgresServer(tmp_path_factory.mktemp("postgres"))
-    server.start()
-    try:
-        yield migrated(server)
-    finally:
-        server.stop()
+    with running_database(tmp_path_factory.mktemp("postgres")) as running:
+        yield running
 
 
 @pytest.fixture(scope="session")
@@ -76,7 +80,7 @@ async def anybody(gateway: Gateway) -> AsyncIterator[httpx.AsyncClient]:
 @pytest.fixture
 async def analytics(database: Database) -> AsyncIterator[AsyncEngine]:
     """The database as analytics sees it."""
-    url = database.server.url_for("lekhika_analytics", "analytics-of-the-tests")
+    url = service_url(database.server, "analytics")
     engine = make_engine(url, application="test")
     yield engine
     await engine.dispose()

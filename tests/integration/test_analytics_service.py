@@ -15,7 +15,6 @@ import pytest
 from deploy.local.nats_server import NatsServer
 from deploy.local.postgres import PostgresServer
 from deploy.local.processes import free_port
-from deploy.migrations.__main__ import run
 from services.analytics.app import main
 from services.analytics.settings import AnalyticsSettings
 from shared import events as ev
@@ -27,6 +26,7 @@ from shared.logs import LineMaker
 from shared.service import Stop
 from shared.subjects import ANALYTICS_CONSUMER, EXECUTIONS, event_subject
 from shared.usage import Kind, ModelUsage, Tier, Tokens
+from tests.support.postgres import migrated_server, service_url
 
 USER = new_id()
 PORT = free_port()
@@ -36,12 +36,10 @@ COUNTED = "SELECT count(*) FROM usage_ledger WHERE line = 0"
 
 @pytest.fixture
 def postgres(tmp_path: Path) -> Iterator[PostgresServer]:
-    running = PostgresServer(tmp_path / "postgres")
-    run("upgrade", running.start(), {"LEKHIKA_DB_PASSWORD_ANALYTICS": "for-tests"})
-    with psycopg.connect(running.url) as connection:
-        connection.execute("INSERT INTO users (id, display_name) VALUES (%s, 'somebody')", [USER])
-    yield running
-    running.stop()
+    with migrated_server(tmp_path / "postgres") as running:
+        with psycopg.connect(running.url) as connection:
+            connection.execute("INSERT INTO users (id, display_name) VALUES (%s, 'somebody')", [USER])
+        yield running
 
 
 @pytest.fixture
@@ -64,7 +62,7 @@ def settings(server: NatsServer, postgres: PostgresServer) -> AnalyticsSettings:
     return AnalyticsSettings.model_validate(
         {
             "NATS_URL": server.url_for("analytics"),
-            "DATABASE_URL": postgres.url_for("lekhika_analytics", "for-tests"),
+            "DATABASE_URL": service_url(postgres, "analytics"),
             "http_port": PORT,
         }
     )
@@ -172,7 +170,7 @@ async def test_a_replay_of_the_whole_stream_by_two_replicas_changes_nothing(
     command = [sys.executable, "-m", "services.analytics"]
     environment = {
         "NATS_URL": server.url_for("analytics"),
-        "DATABASE_URL": postgres.url_for("lekhika_analytics", "for-tests"),
+        "DATABASE_URL": service_url(postgres, "analytics"),
         "LEKHIKA_ANALYTICS_BATCH": "7",
     }
     replicas = [

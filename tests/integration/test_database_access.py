@@ -1,7 +1,6 @@
 """What the roles of the database can do and can not, tried as they are used."""
 
 from collections.abc import AsyncIterator, Iterator
-from pathlib import Path
 from typing import Any
 
 import psycopg
@@ -13,31 +12,26 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 
 from deploy.access import GRANTS
 from deploy.local.postgres import PostgresServer
-from deploy.migrations.__main__ import run
 from shared import tables
 from shared.db import Role, make_engine, transaction
 from shared.ids import new_id
 from shared.tables import SYSTEM_USER_ID
+from tests.support.postgres import migrated_server, service_url
 
-PASSWORDS = {"LEKHIKA_DB_PASSWORD_GATEWAY": "for-tests"}
 ANN, BOB = new_id(), new_id()
 
 
 @pytest.fixture(scope="module")
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[PostgresServer]:
-    running = PostgresServer(Path(tmp_path_factory.mktemp("postgres")))
-    run("upgrade", running.start(), PASSWORDS)
-    with psycopg.connect(running.url) as connection:
-        _fill(connection)
-    yield running
-    running.stop()
+    with migrated_server(tmp_path_factory.mktemp("postgres")) as running:
+        with psycopg.connect(running.url) as connection:
+            _fill(connection)
+        yield running
 
 
 @pytest.fixture
 async def gateway(server: PostgresServer) -> AsyncIterator[AsyncEngine]:
-    engine = make_engine(
-        server.url_for("lekhika_gateway", "for-tests"), application="test", pool_size=1, wait_seconds=1
-    )
+    engine = make_engine(service_url(server, "gateway"), application="test", pool_size=1, wait_seconds=1)
     yield engine
     await engine.dispose()
 

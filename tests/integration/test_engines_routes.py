@@ -21,7 +21,6 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 
 from deploy.local.nats_server import NatsServer
 from deploy.local.postgres import PostgresServer
-from deploy.migrations.__main__ import run
 from services.gateway import engine_lifecycle, engines, problems
 from services.gateway.authenticator import Authenticator
 from services.gateway.catalogue import Catalogue
@@ -34,6 +33,7 @@ from shared.errors import Unavailable
 from shared.ids import new_id
 from shared.tables import SYSTEM_USER_ID
 from shared.usage import Tier
+from tests.support.postgres import migrated_server, service_url
 
 ANN, BOB = new_id(), new_id()
 KEYS = {ANN: "lk_ann-0123456789abcdef", BOB: "lk_bob-0123456789abcdef"}
@@ -62,13 +62,8 @@ MINE = {
 
 @pytest.fixture(scope="module")
 def postgres(tmp_path_factory) -> Iterator[PostgresServer]:
-    server = PostgresServer(tmp_path_factory.mktemp("postgres"))
-    try:
-        server.start()
-        run("upgrade", server.url, {"LEKHIKA_DB_PASSWORD_GATEWAY": "for-tests"})
+    with migrated_server(tmp_path_factory.mktemp("postgres")) as server:
         yield server
-    finally:
-        server.stop()
 
 
 @pytest.fixture(scope="module")
@@ -81,7 +76,7 @@ def nats_url(tmp_path_factory) -> Iterator[str]:
 
 
 def seed(postgres: PostgresServer, text: str) -> subprocess.CompletedProcess[str]:
-    environment = {**os.environ, "DATABASE_URL": postgres.url_for("lekhika_gateway", "for-tests")}
+    environment = {**os.environ, "DATABASE_URL": service_url(postgres, "gateway")}
     return subprocess.run(
         [sys.executable, "-m", "services.gateway.seed"],
         input=text, env=environment, capture_output=True, text=True, timeout=60, check=False,
@@ -108,7 +103,7 @@ class Gateway:
 
 @pytest.fixture
 async def gateway(seeded: PostgresServer, nats_url: str) -> AsyncIterator[Gateway]:
-    db = make_engine(seeded.url_for("lekhika_gateway", "for-tests"), application="test")
+    db = make_engine(service_url(seeded, "gateway"), application="test")
     nc = await nats.connect(nats_url)
     catalogue = Catalogue(db, nc)
     app = FastAPI()
@@ -331,7 +326,7 @@ async def test_nobody_sees_nothing(gateway: Gateway):
 
 
 async def test_a_change_is_known_to_other_gateways(gateway: Gateway, seeded: PostgresServer, nats_url: str):
-    db = make_engine(seeded.url_for("lekhika_gateway", "for-tests"), application="other")
+    db = make_engine(service_url(seeded, "gateway"), application="other")
     nc = await nats.connect(nats_url)
     try:
         async with Listening(db, nc) as other:
@@ -363,7 +358,7 @@ async def test_tiers_and_names_of_models(gateway: Gateway):
 async def test_what_is_remembered_outlives_the_database(seeded: PostgresServer, nats_url: str):
     """While Postgres is down, executions of known engines can still be started."""
     now = [0.0]
-    db = make_engine(seeded.url_for("lekhika_gateway", "for-tests"), application="test")
+    db = make_engine(service_url(seeded, "gateway"), application="test")
     gone = make_engine("postgresql://nobody@127.0.0.1:1/none", application="test", connect_seconds=1)
     nc = await nats.connect(nats_url)
     try:

@@ -9,7 +9,6 @@ import pytest
 from nats.errors import FlushTimeoutError
 
 from deploy.local.nats_server import NatsServer
-from deploy.local.postgres import PostgresServer
 from services.gateway import lanes
 from shared import log as execution_log
 from shared import subjects, topology
@@ -26,7 +25,7 @@ from tests.support.gateway import (
     Person,
     Player,
     add_person,
-    migrated,
+    running_database,
     running_gateway,
     watching,
 )
@@ -59,11 +58,8 @@ async def begun(client: httpx.AsyncClient, gateway: Gateway) -> Player:
 async def test_without_postgres_callers_that_are_known_start_watch_and_stop(
     nats_server: NatsServer, tmp_path: Path
 ) -> None:
-    server = PostgresServer(tmp_path / "postgres")
-    server.start()
-    database = migrated(server)
-    member = add_member(database)
-    try:
+    with running_database(tmp_path / "postgres") as database:
+        member = add_member(database)
         async with (
             running_gateway(nats_server, database) as gateway,
             gateway.client(database.people["ada"]) as ada,
@@ -71,7 +67,7 @@ async def test_without_postgres_callers_that_are_known_start_watch_and_stop(
         ):
             await begun(ada, gateway)
             mine = await begun(session, gateway)
-            server.kill()
+            database.server.kill()
             player = await begun(ada, gateway)
             async with watching(ada, player.id) as stream:
                 await player.say("outline", 0, "Tea")
@@ -87,8 +83,6 @@ async def test_without_postgres_callers_that_are_known_start_watch_and_stop(
             async with gateway.client(Person("", "lk_" + "z" * 43)) as stranger:
                 answer = await stranger.get("/v1/me")
             assert (answer.status_code, answer.json()["code"]) == (503, "unavailable")
-    finally:
-        server.stop()
 
 
 @pytest.mark.fault

@@ -11,6 +11,7 @@ from deploy.local.postgres import PostgresServer
 from services.gateway.rebuild import Rebuilt, rebuild
 from shared.db import make_engine
 from shared.ids import new_id
+from tests.support.postgres import service_url
 from tests.support.projection_world import World, completed, projection_database, projection_world, run_of
 
 ROWS = "SELECT to_jsonb(executions) - 'updated_at' FROM executions ORDER BY id"
@@ -30,7 +31,7 @@ async def world(postgres: PostgresServer, tmp_path: Path) -> AsyncIterator[World
 
 @pytest.fixture
 async def engine(postgres: PostgresServer) -> AsyncIterator[AsyncEngine]:
-    made = make_engine(postgres.url_for("lekhika_gateway", "for-tests"), application="test", pool_size=1)
+    made = make_engine(service_url(postgres, "gateway"), application="test", pool_size=1)
     yield made
     await made.dispose()
 

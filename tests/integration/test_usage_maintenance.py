@@ -13,12 +13,12 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 
 from deploy.checks import run_checks
 from deploy.local.postgres import PostgresServer
-from deploy.migrations.__main__ import run
 from services.analytics.import_executions import Wanted, import_executions, names_of, records
 from services.analytics.store import Store
 from shared.errors import Permanent
 from shared.ids import new_id
 from tests.support.ledger import USERS, clean_ledger, ledger_database, rows
+from tests.support.postgres import service_url
 from tests.support.usage_ends import count, end, used
 
 HEADER = "execution_id,user,engine_id,engine_name,model,input,cached,output,thoughts,tool,outcome,ended"
@@ -134,7 +134,7 @@ def test_a_file_that_is_not_text_is_refused(tmp_path: Path) -> None:
 
 def checks(server: PostgresServer) -> dict[str, str]:
     """The detail of those that are not right, by name."""
-    found = run_checks(server.url_for("lekhika_analytics", "for-tests"))
+    found = run_checks(service_url(server, "analytics"))
     return {one.name: one.detail for one in found if not one.ok}
 
 
@@ -171,6 +171,5 @@ async def test_what_is_not_as_it_must_be_is_told(
 
 
 def test_a_login_that_would_not_see_every_row_is_refused(server: PostgresServer) -> None:
-    run("upgrade", server.url, {"LEKHIKA_DB_PASSWORD_JANITOR": "for-tests"})
     with pytest.raises(Permanent, match="log in as lekhika_analytics"):
-        run_checks(server.url_for("lekhika_janitor", "for-tests"))
+        run_checks(service_url(server, "janitor"))

@@ -20,7 +20,7 @@ from shared.log import ExecutionLog
 from shared.nats import connect
 from shared.subjects import ANALYTICS_CONSUMER, EXECUTIONS
 from shared.usage import Certainty, Kind, ModelUsage, Tier, Tokens
-from tests.support.gateway import Gateway, Person, migrated, running_gateway
+from tests.support.gateway import Gateway, Person, running_database, running_gateway
 from tests.support.usage_ends import FLASH, PRO, count, end, used
 
 
@@ -285,31 +285,33 @@ async def test_the_document_describes_both_answers(anybody: httpx.AsyncClient) -
 
 @pytest.mark.fault
 async def test_while_the_database_is_away_it_says_so(tmp_path: Path) -> None:
-    server, postgres = NatsServer(tmp_path / "nats"), PostgresServer(tmp_path / "postgres")
+    server = NatsServer(tmp_path / "nats")
     try:
         server.start()
-        postgres.start()
         nc = await connect(server.url, "test")
         await topology.ensure(nc, topology.TopologySettings.model_validate({"NATS_URL": server.url}))
         await nc.close()
-        database = migrated(postgres)
-        async with (
-            running_gateway(server, database) as running,
-            running.client(database.people["ada"]) as client,
-        ):
-            assert (await client.get("/v1/usage")).status_code == 200
-            await asyncio.to_thread(postgres.stop)
-            for path in ("/v1/usage", "/v1/usage/executions"):
-                answer = await client.get(path)
-                assert (answer.status_code, answer.json()["code"]) == (503, "unavailable")
-            await asyncio.to_thread(postgres.start)
-            await until(lambda: _answers(client))
-            await asyncio.to_thread(server.kill)
-            await until(lambda: _no_lag_known(client))
-            await asyncio.to_thread(server.start)
+        with running_database(tmp_path / "postgres") as database:
+            async with (
+                running_gateway(server, database) as running,
+                running.client(database.people["ada"]) as client,
+            ):
+                await _told_of_outages(client, database.server, server)
     finally:
         server.stop()
-        postgres.stop()
+
+
+async def _told_of_outages(client: httpx.AsyncClient, postgres: PostgresServer, server: NatsServer) -> None:
+    assert (await client.get("/v1/usage")).status_code == 200
+    await asyncio.to_thread(postgres.stop)
+    for path in ("/v1/usage", "/v1/usage/executions"):
+        answer = await client.get(path)
+        assert (answer.status_code, answer.json()["code"]) == (503, "unavailable")
+    await asyncio.to_thread(postgres.start)
+    await until(lambda: _answers(client))
+    await asyncio.to_thread(server.kill)
+    await until(lambda: _no_lag_known(client))
+    await asyncio.to_thread(server.start)
 
 
 async def _no_lag_known(client: httpx.AsyncClient) -> bool:

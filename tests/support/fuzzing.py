@@ -13,12 +13,11 @@ from pathlib import Path
 from typing import Any
 
 from deploy.local.nats_server import NatsServer
-from deploy.local.postgres import PostgresServer
 from deploy.local.standin.server import serving
 from deploy.local.standin.settings import Settings
 from services.gateway.app import create_app
 from shared.heartbeat import read_workers
-from tests.support.gateway import ROOT, Database, Gateway, migrated, running_gateway
+from tests.support.gateway import ROOT, Database, Gateway, running_database, running_gateway
 from tests.support.routes import made_by
 from tests.support.world import ExecutorProcess
 
@@ -52,16 +51,15 @@ class Fuzzed:
 
 @contextmanager
 def _servers(folder: Path) -> Iterator[tuple[NatsServer, Database]]:
-    nats, postgres = NatsServer(folder / "nats"), PostgresServer(folder / "postgres")
+    nats = NatsServer(folder / "nats")
     try:
         nats.start()
-        postgres.start()
         ensure = [sys.executable, "-m", "shared.topology"]
         subprocess.run(ensure, cwd=ROOT, env={**os.environ, "NATS_URL": nats.url}, check=True, timeout=60)
-        yield nats, migrated(postgres)
+        with running_database(folder / "postgres") as database:
+            yield nats, database
     finally:
         nats.stop()
-        postgres.stop()
 
 
 @asynccontextmanager

@@ -2,12 +2,9 @@
 
 import asyncio
 import hashlib
-import os
 import secrets
-import subprocess
-import sys
-from collections.abc import AsyncIterator, Mapping
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Iterator, Mapping
+from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -29,9 +26,9 @@ from shared.ids import new_id
 from shared.service import Stop
 from shared.tables import SYSTEM_USER_ID
 from tests.support import make
+from tests.support.postgres import migrated_server, service_url
 
 ROOT = Path(__file__).parents[2]
-PASSWORD = "gateway-of-the-tests"
 SECONDS = 20.0
 """How long a test waits for a fact before it says that it never came."""
 
@@ -74,7 +71,7 @@ class Database:
     @property
     def url(self) -> str:
         """For the gateway's login."""
-        return self.server.url_for("lekhika_gateway", PASSWORD)
+        return service_url(self.server, "gateway")
 
     def execute(self, query: str, *values: object) -> None:
         """As the superuser."""
@@ -82,14 +79,15 @@ class Database:
             connection.execute(query, values)  # type: ignore[arg-type]
 
 
-def migrated(server: PostgresServer) -> Database:
-    passwords = {
-        "LEKHIKA_DB_PASSWORD_GATEWAY": PASSWORD,
-        "LEKHIKA_DB_PASSWORD_ANALYTICS": "analytics-of-the-tests",
-    }
-    environment = {**os.environ, **passwords, "DATABASE_URL": server.url}
-    upgrade = [sys.executable, "-m", "deploy.migrations", "upgrade"]
-    subprocess.run(upgrade, cwd=ROOT, env=environment, check=True, timeout=60, capture_output=True)
+@contextmanager
+def running_database(folder: Path) -> Iterator[Database]:
+    """Until the end of the block, on a server of its own."""
+    with migrated_server(folder) as server:
+        yield filled(server)
+
+
+def filled(server: PostgresServer) -> Database:
+    """Adds the engine and the people to a server that runs."""
     database = Database(
         server, {name: Person(new_id(), f"lk_{secrets.token_urlsafe(32)}") for name in ("ada", "ben", "root")}
     )

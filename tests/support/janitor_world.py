@@ -1,8 +1,5 @@
 """A real log and a real database for the janitor; the tests play gateway, executor, projector and analytics."""
 
-import os
-import subprocess
-import sys
 from collections.abc import AsyncIterator, Iterator
 from dataclasses import dataclass, replace
 from datetime import timedelta
@@ -33,8 +30,8 @@ from shared.execution import ExecutionState, fold
 from shared.ids import new_id
 from shared.log import ExecutionLog
 from shared.usage import Kind, ModelUsage, Tier, Tokens
+from tests.support.postgres import migrated_server, service_url
 
-PASSWORD = "janitor-of-the-test"
 ROOT = Path(__file__).parents[2]
 USER = "00000000-0000-0000-0000-000000000000"
 ENGINE = ev.EngineRef(id="e", name="E", version=1)
@@ -47,15 +44,8 @@ NODE = ev.NodeStarted(attempt=1, node="t", kind="generate", node_attempt=1, mode
 
 @pytest.fixture(scope="module")
 def postgres(tmp_path_factory: pytest.TempPathFactory) -> Iterator[PostgresServer]:
-    server = PostgresServer(tmp_path_factory.mktemp("janitor-postgres"))
-    server.start()
-    try:
-        migrate = [sys.executable, "-m", "deploy.migrations", "upgrade"]
-        secrets = {"DATABASE_URL": server.url, "LEKHIKA_DB_PASSWORD_JANITOR": PASSWORD}
-        subprocess.run(migrate, cwd=ROOT, env={**os.environ, **secrets}, check=True, timeout=60)
+    with migrated_server(tmp_path_factory.mktemp("janitor-postgres")) as server:
         yield server
-    finally:
-        server.stop()
 
 
 @pytest.fixture
@@ -203,7 +193,7 @@ def _row(state: ExecutionState) -> dict[str, Any]:
 async def world(nats_server: NatsServer, postgres: PostgresServer) -> AsyncIterator[World]:
     nc = await connections.connect(nats_server.url, "test")
     await topology.ensure(nc, topology.TopologySettings.model_validate({"NATS_URL": nats_server.url}))
-    url = postgres.url_for("lekhika_janitor", PASSWORD)
+    url = service_url(postgres, "janitor")
     db, superuser = (make_engine(of, application="test") for of in (url, postgres.url))
     async with superuser.begin() as connection:
         await connection.execute(text("TRUNCATE executions, projector_positions"))

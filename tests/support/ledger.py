@@ -13,7 +13,6 @@ from psycopg.rows import dict_row
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from deploy.local.postgres import PostgresServer
-from deploy.migrations.__main__ import run
 from services.analytics.pricing import PriceList
 from services.analytics.rollup import bucket_of, entry_of
 from services.analytics.store import Arrived, Origin
@@ -21,6 +20,7 @@ from shared import events as ev
 from shared.db import make_engine
 from shared.ids import new_id
 from shared.usage import Certainty, Kind, ModelUsage, Tier, Tokens
+from tests.support.postgres import migrated_server, service_url
 
 TIME = datetime(2026, 11, 23, 12, 0, tzinfo=UTC)
 USERS = tuple(new_id() for _ in range(5))
@@ -30,13 +30,11 @@ CLEAN = "TRUNCATE usage_ledger, user_analytics, usage_rejects"
 @contextmanager
 def ledger_database(folder: Path) -> Iterator[PostgresServer]:
     """With the tables, a password for analytics, and `USERS`."""
-    running = PostgresServer(folder)
-    run("upgrade", running.start(), {"LEKHIKA_DB_PASSWORD_ANALYTICS": "for-tests"})
-    with psycopg.connect(running.url) as connection:
-        for user in USERS:
-            connection.execute("INSERT INTO users (id, display_name) VALUES (%s, 'somebody')", [user])
-    yield running
-    running.stop()
+    with migrated_server(folder) as running:
+        with psycopg.connect(running.url) as connection:
+            for user in USERS:
+                connection.execute("INSERT INTO users (id, display_name) VALUES (%s, 'somebody')", [user])
+        yield running
 
 
 @asynccontextmanager
@@ -44,9 +42,7 @@ async def clean_ledger(server: PostgresServer, pool_size: int = 4) -> AsyncItera
     """Nothing is counted yet. The engine is that of analytics."""
     with psycopg.connect(server.url) as connection:
         connection.execute(CLEAN)
-    made = make_engine(
-        server.url_for("lekhika_analytics", "for-tests"), application="test", pool_size=pool_size
-    )
+    made = make_engine(service_url(server, "analytics"), application="test", pool_size=pool_size)
     yield made
     await made.dispose()
 

@@ -12,7 +12,6 @@ import psycopg
 
 from deploy.local.nats_server import NatsServer
 from deploy.local.postgres import PostgresServer
-from deploy.migrations.__main__ import run
 from services.gateway.parts import Parts
 from services.gateway.projector import Projector
 from services.gateway.settings import GatewaySettings
@@ -26,6 +25,7 @@ from shared.service import Stop
 from shared.subjects import EXECUTIONS, PROJECTION_CONSUMER, aggregate, event_subject
 from shared.tasks import cancel_and_wait, spawn
 from tests.support.make import history, node_completed, node_started, requested, started
+from tests.support.postgres import migrated_server, service_url
 
 SEQ = "SELECT seq FROM projector_positions"
 
@@ -44,7 +44,7 @@ class World:
         settings = GatewaySettings.model_validate(
             {
                 "NATS_URL": self.server.url_for("gateway"),
-                "DATABASE_URL": self.postgres.url_for("lekhika_gateway", "for-tests"),
+                "DATABASE_URL": service_url(self.postgres, "gateway"),
             }
         )
         return Projector(cast("Parts", SimpleNamespace(settings=settings, nc=self.nc)))
@@ -109,10 +109,8 @@ async def until(fact: Callable[[], Awaitable[bool]], seconds: float = 20) -> Non
 
 @contextlib.contextmanager
 def projection_database(folder: Path) -> Iterator[PostgresServer]:
-    running = PostgresServer(folder)
-    run("upgrade", running.start(), {"LEKHIKA_DB_PASSWORD_GATEWAY": "for-tests"})
-    yield running
-    running.stop()
+    with migrated_server(folder) as running:
+        yield running
 
 
 @contextlib.asynccontextmanager

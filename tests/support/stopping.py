@@ -11,11 +11,10 @@ from typing import Any
 import httpx
 import pytest
 
-from deploy.local.postgres import PostgresServer
 from shared import events as ev
 from shared.execution import ExecutionState
 from shared.ids import new_id
-from tests.support.gateway import Database, Gateway, migrated, running_gateway
+from tests.support.gateway import Database, Gateway, running_database, running_gateway
 from tests.support.make import MODEL
 from tests.support.world import SECONDS, World
 
@@ -158,12 +157,8 @@ def marked() -> str:
 @pytest.fixture(scope="session")
 def database(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Database]:
     """For suites that have none."""
-    server = PostgresServer(tmp_path_factory.mktemp("postgres"))
-    server.start()
-    try:
-        yield migrated(server)
-    finally:
-        server.stop()
+    with running_database(tmp_path_factory.mktemp("postgres")) as running:
+        yield running
 
 
 @asynccontextmanager

@@ -21,7 +21,7 @@ from nats.aio.client import Client
 from psycopg.types.json import Json
 
 from deploy.local.nats_server import OPERATOR, NatsServer
-from deploy.local.postgres import PostgresServer, end_leftover
+from deploy.local.postgres import end_leftover
 from deploy.local.processes import Launch, free_port, spawn
 from shared.ids import new_id
 from shared.tables import SYSTEM_USER_ID
@@ -31,10 +31,10 @@ from tests.support.chaos.fleet import Fleet, Member
 from tests.support.chaos.links import Link
 from tests.support.chaos.plan import NATS, POSTGRES, SERVICES, USERS, name
 from tests.support.chaos.waiting import until
-from tests.support.gateway import PASSWORD, ROOT, Database, Person, add_person, migrated
+from tests.support.gateway import ROOT, Database, Person, add_person, filled
+from tests.support.postgres import prepared_server, service_url
 
 RETENTION_SECONDS = 60.0
-ROLES = {"gateway": PASSWORD, "analytics": "analytics-of-the-tests", "janitor": "janitor-of-the-tests"}
 MARK = "LEKHIKA_CHAOS_RUN"
 """In the environment of every process of a run: by it none is overlooked at the end."""
 
@@ -65,7 +65,7 @@ class Site:
         self.folder = folder
         self.run = new_id()
         self.nats = ChaosNats(folder / "nats")
-        self.postgres = PostgresServer(folder / "postgres")
+        self.postgres = prepared_server(folder / "postgres")
         self.links: dict[str, Link] = {}
         self.outages: dict[str, list[tuple[float, float]]] = {NATS: [], POSTGRES: []}
         self.people: list[Person] = []
@@ -81,7 +81,7 @@ class Site:
     async def start(self, first: Mapping[str, str]) -> None:
         self.nats.start()
         self.postgres.start()
-        self.database = migrated(self.postgres)
+        self.database = filled(self.postgres)
         self._fill()
         self.nc = await nats.connect(
             self.nats.privileged_url, max_reconnect_attempts=-1, reconnect_time_wait=0.2, error_cb=_quiet
@@ -97,7 +97,6 @@ class Site:
 
     def _fill(self) -> None:
         self.root = self.database.people["root"]
-        self.database.execute(f"alter role lekhika_janitor login password '{ROLES['janitor']}'")
         for number in range(USERS):
             person = Person(new_id(), f"lk_chaos-{self.run}-{number}")
             add_person(self.database, f"user{number}", person)
@@ -134,9 +133,7 @@ class Site:
             env |= {"GEMINI_API_KEY": "stand-in", "GEMINI_BASE_URL": self.standin_url, "LEKHIKA_SLOTS": "30"}
         else:
             link = await self._link(each, POSTGRES, self.postgres.port)
-            env["DATABASE_URL"] = self._through(
-                link, self.postgres.url_for(f"lekhika_{service}", ROLES[service])
-            )
+            env["DATABASE_URL"] = self._through(link, service_url(self.postgres, service))
         return Member(each, env, self.folder, self.http)
 
     async def _link(self, each: str, server: str, port: int) -> Link:
