@@ -6,6 +6,7 @@ from collections.abc import Iterator
 import pytest
 from hypothesis import settings
 
+from tests.support.collector import Collector
 from tests.support.stack import Stack, up
 
 settings.register_profile("ci", derandomize=True, deadline=None, print_blob=True)
@@ -13,10 +14,28 @@ settings.register_profile("here", deadline=None)
 settings.load_profile("ci" if os.environ.get("CI") == "true" else "here")
 
 
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """With several processes: the tests of a file go to one of them, and so do all that use the one stack."""
+    for item in items:
+        shared = "stack" in getattr(item, "fixturenames", ())
+        item.add_marker(pytest.mark.xdist_group("stack" if shared else item.nodeid.partition("::")[0]))
+
+
 @pytest.fixture(scope="session")
-def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
+def collector() -> Iterator[Collector]:
+    made = Collector()
+    yield made
+    made.close()
+
+
+@pytest.fixture(scope="session")
+def stack(tmp_path_factory: pytest.TempPathFactory, collector: Collector) -> Iterator[Stack]:
     """One stack for the whole session, with quick settings for the stand-in and the janitor."""
-    quick = {"LEKHIKA_STANDIN_CHUNK_MS": "10", "LEKHIKA_JANITOR_INTERVAL_SECONDS": "2"}
+    quick = collector.environment | {
+        "LEKHIKA_STANDIN_CHUNK_MS": "10",
+        "LEKHIKA_JANITOR_INTERVAL_SECONDS": "2",
+    }
     started = up(tmp_path_factory.mktemp("stack") / "home", **quick)
     yield started
     assert started.down() == 0

@@ -14,7 +14,6 @@ from deploy.local.commands_engines import FileArgument, IdArgument
 from deploy.local.definition_files import as_text, definition_of, read_definition
 from deploy.local.options import HOME, AdminOption, HomeOption, JsonOption, open_client, print_json
 from deploy.local.processes import StackError
-from shared.validation import InvalidDefinition, validate_engine
 
 
 def validate(
@@ -50,6 +49,8 @@ def _ask_or_check_here(content: dict[str, Any], home: Path, *, as_admin: bool) -
 
 def check_here(content: Mapping[str, Any]) -> dict[str, Any]:
     """The gateway's verdict, but for the names of models."""
+    from shared.validation import InvalidDefinition, validate_engine
+
     errors: list[dict[str, Any]] = []
     try:
         validate_engine(definition_of(content), None)

@@ -4,15 +4,17 @@ from __future__ import annotations
 
 from dataclasses import asdict
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from rich.text import Text
 
-from deploy import checks
 from deploy.local import maintenance, render
 from deploy.local.home import Home
 from deploy.local.options import HOME, HomeOption, JsonOption, print_json
+
+if TYPE_CHECKING:
+    from deploy.checks import Check
 
 rebuild = typer.Typer(no_args_is_help=True, help="Build a read model anew while the system runs.")
 
@@ -104,6 +106,8 @@ def import_executions(
 
 def check(home: HomeOption = HOME, as_json: JsonOption = False) -> None:
     """Prove that sums, keys, grants and policies are as they must be; exit code 1 if not."""
+    from deploy import checks
+
     url = maintenance.servers(Home(home.resolve()), "analytics")["DATABASE_URL"]
     found = checks.run_checks(url)
     ok = all(one.ok for one in found)
@@ -116,7 +120,7 @@ def check(home: HomeOption = HOME, as_json: JsonOption = False) -> None:
         raise typer.Exit(1)
 
 
-def _mark(one: checks.Check) -> Text:
+def _mark(one: Check) -> Text:
     return Text("ok", "green") if one.ok else Text("WRONG", "bold red")
 
 

@@ -10,8 +10,6 @@ import typer
 
 from deploy.local.home import Home
 from deploy.local.options import HOME, HomeOption, JsonOption, print_json
-from deploy.local.plan import StackOptions, standard_plan
-from deploy.local.up import AfterReady, run_detached, run_down, run_up
 
 WEB_ADDRESS = re.compile(r"https?://[^\s/]+")
 
@@ -51,6 +49,9 @@ def up(
     as_json: JsonOption = False,
 ) -> None:
     """Start the whole stack: servers, services and, without --no-sample, a first execution."""
+    from deploy.local.plan import StackOptions, standard_plan
+    from deploy.local.up import AfterReady, run_detached, run_up
+
     if detach:
         arguments = ["--home", str(home), "--port", str(port), "--executors", str(executors)]
         arguments += ["--gemini-url", gemini_url] if gemini_url else []
@@ -63,6 +64,8 @@ def up(
 
 def down(home: HomeOption = HOME, as_json: JsonOption = False) -> None:
     """Stop the stack of a home and wait until everything has ended."""
+    from deploy.local.up import run_down
+
     run_down(Home(home.resolve()))
     if as_json:
         print_json({"stopped": str(Path(home).resolve())})

@@ -19,7 +19,6 @@ from uuid_utils.compat import uuid7
 from deploy.local.polling import poll_until
 from deploy.local.processes import StackError, free_port, port_is_free
 from deploy.local.program import program_name
-from deploy.nats.permissions import ACCESS
 
 DEFAULT_HOME = Path(".lekhika")
 SERVICE_ROLES = ("gateway", "analytics", "janitor")
@@ -154,6 +153,8 @@ class StackSecrets:
     @classmethod
     def of(cls, home: Home) -> StackSecrets:
         """Draws what the home does not have yet: all at first, later what a new release has added."""
+        from deploy.nats.permissions import ACCESS
+
         kept: dict[str, Any] = read_json(home.secrets) if home.secrets.exists() else {}
         whole: dict[str, Any] = {
             "postgres": kept.get("postgres") or _token(),

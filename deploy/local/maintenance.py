@@ -9,8 +9,6 @@ import sys
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from sqlalchemy.engine import make_url
-
 from deploy.local.environment import inherited, python_module
 from deploy.local.home import Home, StackSecrets, holder, read_json
 from deploy.local.processes import StackError
@@ -29,6 +27,8 @@ def servers(home: Home, service: str, environment: Mapping[str, str] = os.enviro
             f"No stack is ready in {home.path}. Start one with `{program_name()} up`, name its home with --home, "
             f"or set DATABASE_URL to a database whose login is lekhika_{service}."
         )
+    from sqlalchemy.engine import make_url
+
     state = read_json(home.stack)
     password = StackSecrets.of(home).roles[service]
     login = make_url(state["database_url"]).set(username=f"lekhika_{service}", password=password)

@@ -41,7 +41,7 @@ class Member:
     probe: Callable[[int], Awaitable[Readiness | None]]
     alive: Callable[[int], Awaitable[Readiness | None]] | None = None
     stop_signal: signal.Signals = signal.SIGTERM
-    start_seconds: float = 60.0
+    start_seconds: float = 120.0
 
 
 @dataclass

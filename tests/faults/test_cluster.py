@@ -20,9 +20,9 @@ from tests.support.chaos.log_checks import log_faults
 from tests.support.chaos.plan import Settings
 from tests.support.chaos.report import table
 from tests.support.chaos.usage_checks import usage_faults
-from tests.support.chaos.waiting import until
 from tests.support.cluster import Cluster, cluster_world
 from tests.support.make import folded
+from tests.support.waiting import until
 from tests.support.world import World
 
 ROUNDS = 3

@@ -14,9 +14,9 @@ from shared.execution import Status
 from shared.log import ExecutionLog
 from tests.support.chaos.engines import ENGINES
 from tests.support.chaos.log_checks import history_faults, story
-from tests.support.chaos.waiting import until
 from tests.support.make import folded
 from tests.support.stack import Stack, up
+from tests.support.waiting import until
 
 EXECUTIONS = 24
 """Of one user: eight in the lane `now`, the others wait in his partition."""

@@ -4,7 +4,7 @@ import asyncio
 import contextlib
 import json
 import sys
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from collections.abc import AsyncIterator, Iterator
 from datetime import UTC, datetime
 from pathlib import Path
 from urllib.request import urlopen
@@ -27,6 +27,7 @@ from shared.service import Stop
 from shared.subjects import ANALYTICS_CONSUMER, EXECUTIONS, event_subject
 from shared.usage import Kind, ModelUsage, Tier, Tokens
 from tests.support.postgres import migrated_server, service_url
+from tests.support.waiting import until
 
 USER = new_id()
 PORT = free_port()
@@ -105,13 +106,6 @@ def value(postgres: PostgresServer, query: str) -> object:
     with psycopg.connect(postgres.url) as connection:
         row = connection.execute(query.encode()).fetchone()
         return None if row is None else row[0]
-
-
-async def until(fact: Callable[[], Awaitable[bool]], seconds: float = 20) -> None:
-    """Waits for a fact of which nobody tells."""
-    async with asyncio.timeout(seconds):
-        while not await fact():  # noqa: ASYNC110 - no event tells of it
-            await asyncio.sleep(0.02)
 
 
 async def until_counted(postgres: PostgresServer, count: int) -> None:

@@ -3,7 +3,7 @@
 import asyncio
 import gc
 import socket
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from typing import Any
 
 import httpx
@@ -15,6 +15,7 @@ from shared import conventions, ending
 from shared.artifacts import INLINE_BYTES
 from shared.events import Recorded, TextRef
 from tests.support.gateway import SECONDS, Database, Gateway, Player, running_gateway, watching
+from tests.support.waiting import until
 
 GOOD = {"engine": "book", "input": {"topic": "Tea"}}
 
@@ -227,14 +228,8 @@ async def test_who_does_not_read_is_cut_and_can_go_on(
         f"GET /v1/executions/{player.id}/events HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {key}\r\n\r\n".encode()
     )
     await player.complete("outline", "x" * 15_000_000)
-    await _until(lambda: conventions.SSE_DROPPED._value.get() > before)
+    await until(lambda: conventions.SSE_DROPPED._value.get() > before)
     reader.close()
-
-
-async def _until(fact: Callable[[], bool]) -> None:
-    async with asyncio.timeout(SECONDS):
-        while not fact():  # noqa: ASYNC110 - nobody tells of it
-            await asyncio.sleep(0.02)
 
 
 async def test_nothing_is_left_behind_by_viewers(
@@ -244,4 +239,4 @@ async def test_nothing_is_left_behind_by_viewers(
     for _ in range(5):
         async with watching(ada, player.id) as stream:
             await stream.until("snapshot")
-    await _until(lambda: len(gateway.parts.nc._subs) <= before)
+    await until(lambda: len(gateway.parts.nc._subs) <= before)

@@ -3,7 +3,7 @@
 import asyncio
 import json
 import time
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
@@ -20,6 +20,7 @@ from shared.ids import new_id
 from shared.log_shipping import BATCH, MAX_WAITING, LogShipper
 from shared.logs import LineMaker
 from shared.subjects import LOGS, WORKERS, worker
+from tests.support.waiting import until
 
 pytestmark = pytest.mark.asyncio
 FAST = 0.1
@@ -40,13 +41,6 @@ async def client(server: NatsServer) -> AsyncIterator[nats.Connection]:
     await topology.ensure(connection, topology.TopologySettings.model_validate({"NATS_URL": server.url}))
     yield connection
     await connection.close()
-
-
-async def until(fact: Callable[[], bool], seconds: float = 10) -> None:
-    """Waits for a fact of which nobody tells."""
-    async with asyncio.timeout(seconds):
-        while not fact():  # noqa: ASYNC110 - nobody tells
-            await asyncio.sleep(0.01)
 
 
 def beat(client: nats.Connection, **extra: Any) -> Heartbeat:

@@ -1,6 +1,5 @@
 """One user's heavy template is worked out in a process of its own, so that it delays nobody else's stop."""
 
-import asyncio
 from collections.abc import AsyncIterator
 from typing import Any
 
@@ -8,7 +7,8 @@ import psutil
 import pytest
 
 from shared.execution import Status
-from tests.support.world import SECONDS, ExecutorProcess, World, world
+from tests.support.waiting import until
+from tests.support.world import ExecutorProcess, World, world
 
 HEAVY = "{% for i in range(800) %}{% for j in range(1000) %}{% endfor %}{% endfor %}"
 ENDLESS = "{% for i in range(99999) %}{% for j in range(99999) %}{% endfor %}{% endfor %}"
@@ -27,12 +27,6 @@ def text(template: str) -> dict[str, Any]:
 
 def children(executor: ExecutorProcess) -> list[psutil.Process]:
     return psutil.Process(executor.process.pid).children()
-
-
-async def until(fact: Any) -> None:
-    async with asyncio.timeout(SECONDS):
-        while not fact():  # noqa: ASYNC110 - nobody tells
-            await asyncio.sleep(0.01)
 
 
 async def test_a_heavy_template_completes(here: World) -> None:

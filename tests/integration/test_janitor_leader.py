@@ -1,7 +1,7 @@
 """The leader's key: one holder, expiry, and a holder that was paused."""
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Iterator
 from contextlib import AsyncExitStack
 from pathlib import Path
 
@@ -13,6 +13,7 @@ from deploy.local.nats_server import NatsServer
 from services.janitor.leader import Leadership
 from shared import nats
 from shared.errors import Permanent
+from tests.support.waiting import until
 
 pytestmark = pytest.mark.asyncio
 BUCKET = "short"
@@ -34,12 +35,6 @@ async def client(server: NatsServer) -> AsyncIterator[nats.Connection]:
     await connection.jetstream().create_key_value(config)
     yield connection
     await connection.close()
-
-
-async def until(fact: Callable[[], bool], seconds: float = 10) -> None:
-    async with asyncio.timeout(seconds):
-        while not fact():  # noqa: ASYNC110 - nobody tells
-            await asyncio.sleep(0.005)
 
 
 def candidate(client: nats.Connection, name: str) -> Leadership:

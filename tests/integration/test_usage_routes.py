@@ -3,7 +3,6 @@
 import asyncio
 import csv
 import io
-from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -22,6 +21,7 @@ from shared.subjects import ANALYTICS_CONSUMER, EXECUTIONS
 from shared.usage import Certainty, Kind, ModelUsage, Tier, Tokens
 from tests.support.gateway import Gateway, Person, running_database, running_gateway
 from tests.support.usage_ends import FLASH, PRO, count, end, used
+from tests.support.waiting import until
 
 
 async def get(client: httpx.AsyncClient, **params: str) -> dict[str, Any]:
@@ -29,13 +29,6 @@ async def get(client: httpx.AsyncClient, **params: str) -> dict[str, Any]:
     assert answer.status_code == 200, answer.text
     found: dict[str, Any] = answer.json()
     return found
-
-
-async def until(fact: Callable[[], Awaitable[bool]]) -> None:
-    """Waits for a fact of which nobody tells."""
-    async with asyncio.timeout(10):
-        while not await fact():  # noqa: ASYNC110
-            await asyncio.sleep(0.05)
 
 
 def at(text: str) -> datetime:

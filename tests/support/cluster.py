@@ -21,7 +21,7 @@ from deploy.nats.permissions import ACCESS
 from shared import subjects, topology
 from shared.errors import LekhikaError
 from shared.jetstream import api
-from tests.support.chaos.waiting import until
+from tests.support.waiting import until
 from tests.support.world import World
 
 SIZE = 3

@@ -2,7 +2,7 @@
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
+from collections.abc import AsyncIterator, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import SimpleNamespace
@@ -26,6 +26,7 @@ from shared.subjects import EXECUTIONS, PROJECTION_CONSUMER, aggregate, event_su
 from shared.tasks import cancel_and_wait, spawn
 from tests.support.make import history, node_completed, node_started, requested, started
 from tests.support.postgres import migrated_server, service_url
+from tests.support.waiting import until
 
 SEQ = "SELECT seq FROM projector_positions"
 
@@ -98,13 +99,6 @@ class World:
             return info.num_pending == 0 and info.num_ack_pending == 0
 
         await until(fact)
-
-
-async def until(fact: Callable[[], Awaitable[bool]], seconds: float = 20) -> None:
-    """Waits for a fact of which nobody tells."""
-    async with asyncio.timeout(seconds):
-        while not await fact():  # noqa: ASYNC110
-            await asyncio.sleep(0.01)
 
 
 @contextlib.contextmanager

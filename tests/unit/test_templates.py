@@ -1,5 +1,6 @@
 """Templates are somebody's programs: they must neither break out, nor grow, nor run without an end."""
 
+import sys
 import time
 
 import pytest
@@ -10,9 +11,13 @@ from shared.templates import TemplateProblem, evaluate, render
 
 MEMORY = 256 << 20
 
-# The timer may go off inside a callback of the garbage collector (hypothesis has one), where an exception is only
-# reported; it goes off again right after.
-pytestmark = pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
+
+@pytest.fixture(autouse=True)
+def nothing_is_reported(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The timer may go off where an exception is only reported, in a destructor, or while one is reported; it goes off
+    again right after.
+    """
+    monkeypatch.setattr(sys, "unraisablehook", lambda _: None)
 
 
 def test_a_template_sees_only_what_it_is_given() -> None:

@@ -26,7 +26,7 @@ from tests.support.chaos.report import table, takeovers
 from tests.support.chaos.site import Site, site
 from tests.support.chaos.troubles import Troublemaker
 from tests.support.chaos.usage_checks import ledger_faults, rollup_faults, usage_faults
-from tests.support.chaos.waiting import until
+from tests.support.waiting import until
 
 ENDING_SECONDS = 180.0
 """How long after the last trouble everything may take to end: longer than evidence and all retries need."""

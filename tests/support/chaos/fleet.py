@@ -16,7 +16,7 @@ import httpx
 from deploy.local.processes import free_port
 from shared.fault_points import VARIABLE
 from shared.tasks import cancel_and_wait, spawn
-from tests.support.chaos.waiting import until
+from tests.support.waiting import until
 
 POLL_SECONDS = 0.05
 

@@ -13,8 +13,8 @@ import httpx
 
 from tests.support.chaos.plan import Plan, Request
 from tests.support.chaos.site import Site
-from tests.support.chaos.waiting import until
 from tests.support.gateway import Person
+from tests.support.waiting import until
 
 AGAIN_SECONDS = 0.2
 ANSWER_SECONDS = 15.0

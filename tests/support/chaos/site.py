@@ -30,9 +30,9 @@ from tests.support.chaos.engines import ENGINES
 from tests.support.chaos.fleet import Fleet, Member
 from tests.support.chaos.links import Link
 from tests.support.chaos.plan import NATS, POSTGRES, SERVICES, USERS, name
-from tests.support.chaos.waiting import until
 from tests.support.gateway import ROOT, Database, Person, add_person, filled
 from tests.support.postgres import prepared_server, service_url
+from tests.support.waiting import until
 
 RETENTION_SECONDS = 60.0
 MARK = "LEKHIKA_CHAOS_RUN"

@@ -23,7 +23,7 @@ from tests.support.chaos.links import Link
 from tests.support.chaos.plan import NATS, POSTGRES, Kind, Trouble
 from tests.support.chaos.recorder import Recorder
 from tests.support.chaos.site import Site
-from tests.support.chaos.waiting import until
+from tests.support.waiting import until
 
 KILLED_EARLY = 0.1
 """Share of the kills that do not wait until their process has become ready."""

@@ -7,7 +7,7 @@ from typing import Any
 
 
 async def until(
-    fact: Callable[[], Any] | Callable[[], Awaitable[Any]], seconds: float | None = 60.0, pause: float = 0.05
+    fact: Callable[[], Any] | Callable[[], Awaitable[Any]], seconds: float | None = 60.0, pause: float = 0.02
 ) -> Any:
     """Asks again and again; gives the first answer that is true. Raises: TimeoutError."""
     async with asyncio.timeout(seconds):
