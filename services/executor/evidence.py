@@ -71,6 +71,7 @@ class Witness:
     ttl = HEARTBEAT_TTL_SECONDS
 
     def __init__(self, nc: Client, heartbeat: Heartbeat) -> None:
+        self._nc = nc
         self._js = nc.jetstream()
         self._heartbeat = heartbeat
         self._others = Others(nc)
@@ -90,6 +91,14 @@ class Witness:
             owner_since=seen.time if seen else None,
             owner_lists_it=state.id in listed,
         )
+
+    async def nobody_runs(self, execution_id: str) -> bool:
+        """Whether it is sure that no executor lists it. Raises: Unavailable."""
+        unbroken = await self._unbroken()
+        if unbroken is None or unbroken < enough(self.ttl):
+            return False
+        lists = [worker.get("executions") or () for worker in await read_workers(self._nc)]
+        return execution_id not in {entry["id"] for listed in lists for entry in listed}
 
     async def _unbroken(self) -> float | None:
         """Of our own heartbeats, if that is enough, else of whose is longest. Raises: Unavailable."""

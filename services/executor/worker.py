@@ -59,7 +59,7 @@ class Worker:
         self._witness = witness
         self._instance = instance
         self._max_losses = max_losses
-        self._unreadable = Unreadable(log)
+        self._unreadable = Unreadable(log, witness)
         self._taken: dict[int, Msg] = {}
         """Messages between delivery and claim: they too must be kept from being redelivered."""
         self.running: dict[str, Running] = {}

@@ -2,14 +2,16 @@
 
 import asyncio
 from collections.abc import AsyncIterator
+from functools import partial
 
 import pytest
 from nats.js.api import ConsumerInfo
 
-from services.executor import claim, unreadable, worker
+from services.executor import claim, evidence, unreadable, worker
 from shared import events as ev
 from shared import subjects
 from shared.execution import Status
+from shared.heartbeat import Heartbeat
 from shared.ids import new_id
 from shared.log import Outline
 from shared.messages import GUARD, GUARD_SUBJECT
@@ -98,6 +100,35 @@ async def test_what_somebody_has_begun_is_never_ended_by_one_who_can_not_read_it
             while (await _now(here)).delivered.consumer_seq < 5:  # noqa: ASYNC110 - nobody tells
                 await asyncio.sleep(0.02)
     assert (await outlined(here, key)).last_seq == begun
+
+
+async def test_a_stop_of_what_somebody_has_begun_and_nobody_can_read_ends_it_once_nobody_lists_it(
+    here: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(worker, "UNREADABLE_SECONDS", 0.02)
+    monkeypatch.setattr(unreadable, "ROLLOUT_SECONDS", 0.0)
+    monkeypatch.setattr(evidence, "enough", lambda _: 0.0)
+    monkeypatch.setattr(evidence, "LOOK_SECONDS", 0.0)
+    key = new_id()
+    begun = await here.log.append(key, started(), await store(here, key, b"{}"))
+    asked = await here.log.append(key, ev.StopRequested(by=USER), begun)
+    lists_it = lambda: {"executions": [{"id": key}]}  # noqa: E731
+    beat = partial(Heartbeat, here.nc.jetstream(), instance=new_id(), interval=0.05)
+    owner = beat(service="executor", snapshot=lists_it)
+    somebody = beat(service="janitor", instance=new_id())  # whose evidence is relied on
+    async with somebody, executing(here):
+        async with owner:
+            async with asyncio.timeout(SECONDS):
+                while (await _now(here)).delivered.consumer_seq < 60:  # noqa: ASYNC110 - nobody tells
+                    await asyncio.sleep(0.02)
+            assert (await outlined(here, key)).last_seq == asked
+        async with asyncio.timeout(SECONDS):
+            while not (await outlined(here, key)).over:  # noqa: ASYNC110 - nobody tells
+                await asyncio.sleep(0.02)
+    end = await here.log.last(key)
+    assert end is not None
+    assert isinstance(end.event, ev.ExecutionFailed)
+    assert end.event.error.code == "unreadable"
 
 
 async def test_what_is_handed_out_again_and_again_and_never_begins_is_ended(
