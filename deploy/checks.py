@@ -24,12 +24,16 @@ FROM pg_roles WHERE rolname = current_user
 _POWERS = """
 SELECT rolname FROM pg_roles WHERE starts_with(rolname, 'lekhika_') AND (rolsuper OR rolcreaterole OR rolcreatedb
     OR rolbypassrls OR rolinherit OR rolreplication OR has_schema_privilege(rolname, 'public', 'CREATE')
-    OR rolcanlogin <> (rolname = ANY(%s)))
+    OR rolcanlogin <> (rolname = ANY(%(logins)s)))
+    AND (rolname = ANY(%(logins)s) OR oid <> (SELECT datdba FROM pg_database WHERE datname = current_database()))
 """
+"""But for whoever owns the database, who migrates it."""
 _MEMBERS = """
 SELECT pg_get_userbyid(roleid), pg_get_userbyid(member) FROM pg_auth_members
 WHERE starts_with(pg_get_userbyid(member), 'lekhika_') AND starts_with(pg_get_userbyid(roleid), 'lekhika_')
+    AND (inherit_option OR set_option)
 """
+"""Whoever made a role may grant it, which alone gives him none of its rights."""
 _KEYS = """
 SELECT relname, contype::text, ARRAY(
     SELECT attname::text FROM unnest(conkey) WITH ORDINALITY AS key (number, place)
@@ -158,7 +162,7 @@ def _policies(connection: psycopg.Connection[Any]) -> Iterator[str]:
 
 
 def _roles(connection: psycopg.Connection[Any]) -> Iterator[str]:
-    for (role,) in connection.execute(_POWERS, [sorted(access.LOGINS)]):
+    for (role,) in connection.execute(_POWERS, {"logins": sorted(access.LOGINS)}):
         yield f"{role} can do more than it is granted"
     members = {tuple(row) for row in connection.execute(_MEMBERS)}
     for role, member in sorted(members ^ access.MEMBERSHIPS):

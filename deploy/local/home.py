@@ -145,6 +145,9 @@ class StackSecrets:
     """Passwords of the servers, drawn once for each home."""
 
     postgres: str
+    """The superuser's."""
+    owner: str
+    """That of the login that migrates."""
     roles: dict[str, str]
     """By service name, the password of its login role."""
     nats: dict[str, str]
@@ -158,6 +161,7 @@ class StackSecrets:
         kept: dict[str, Any] = read_json(home.secrets) if home.secrets.exists() else {}
         whole: dict[str, Any] = {
             "postgres": kept.get("postgres") or _token(),
+            "owner": kept.get("owner") or _token(),
             "roles": _complete(kept.get("roles"), SERVICE_ROLES),
             "nats": _complete(kept.get("nats"), ACCESS),
         }

@@ -9,6 +9,7 @@ from collections.abc import Sequence
 
 import httpx
 
+from deploy.local.database_owner import OWNER, give_to_owner
 from deploy.local.environment import (
     PROJECT,
     Provider,
@@ -119,13 +120,14 @@ class Stack:
             self._postgres.initialise()
             await self.supervisor.start(postgres_member(self._postgres))
             self._postgres.create_database()
+            give_to_owner(self._postgres.url, self._secrets.owner)
         passwords = {
             f"LEKHIKA_DB_PASSWORD_{role.upper()}": word for role, word in self._secrets.roles.items()
         }
         await self._step(
             "database migrations",
             self._plan.steps.migrations,
-            {"DATABASE_URL": self._postgres.url, **passwords},
+            {"DATABASE_URL": self._postgres.url_for(OWNER, self._secrets.owner), **passwords},
         )
 
     async def _seed(self, database: asyncio.Task[None]) -> None:

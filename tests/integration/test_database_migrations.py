@@ -11,6 +11,7 @@ from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
 from sqlalchemy import create_engine, text
 
+from deploy.local.database_owner import OWNER, give_to_owner
 from deploy.local.postgres import PostgresServer
 from deploy.migrations.__main__ import run
 from shared import tables
@@ -159,3 +160,15 @@ async def test_a_slow_statement_and_a_used_up_pool_are_unavailable(server: Postg
             async with transaction(engine):
                 pass
     await engine.dispose()
+
+
+def test_a_database_that_a_superuser_migrated_becomes_the_owners(server: PostgresServer) -> None:
+    run("upgrade", server.url, {})
+    for _ in range(2):
+        give_to_owner(server.url, "owner")
+        run("upgrade", server.url_for(OWNER, "owner"), {"LEKHIKA_DB_PASSWORD_GATEWAY": "gateway"})
+    of_others = "SELECT count(*) FROM pg_class WHERE relnamespace = 'public'::regnamespace AND relowner <> '{0}'::regrole"
+    assert _one(server, of_others.format(OWNER)) == 0
+    assert not _one(server, f"SELECT rolsuper OR rolbypassrls FROM pg_roles WHERE rolname = '{OWNER}'")
+    run("downgrade", server.url_for(OWNER, "owner"), {}, "0001")
+    run("upgrade", server.url_for(OWNER, "owner"), {})

@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from deploy.local.database_owner import OWNER, give_to_owner
 from deploy.local.postgres import PostgresServer
 from deploy.migrations.__main__ import run
 from deploy.migrations.passwords import LOGINS
@@ -22,7 +23,8 @@ def _pattern() -> Path:
     atexit.register(shutil.rmtree, folder, ignore_errors=True)
     server = PostgresServer(folder)
     try:
-        run("upgrade", server.start(), dict.fromkeys(LOGINS.values(), _PASSWORD))
+        give_to_owner(server.start(), _PASSWORD)
+        run("upgrade", server.url_for(OWNER, _PASSWORD), dict.fromkeys(LOGINS.values(), _PASSWORD))
     finally:
         server.stop()
     return folder
