@@ -60,6 +60,7 @@ def make_engine(
         pool_timeout=wait_seconds,
         pool_recycle=1800,
         pool_use_lifo=True,
+        hide_parameters=True,  # errors end up in logs, and among the parameters are digests and what people wrote
         connect_args={
             "connect_timeout": connect_seconds,
             "application_name": application,
