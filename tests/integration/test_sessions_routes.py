@@ -1,11 +1,15 @@
 """Sessions of the console: a password, two cookies, a guard against other sites, and ends that count at once."""
 
+from collections.abc import Iterator
+
 import argon2
 import httpx
 import psycopg
 import pytest
+from pydantic import SecretStr
 
 from deploy.local.nats_server import NatsServer
+from services.gateway import passwords
 from tests.integration.test_gateway_requests import problem
 from tests.support.gateway import Database, Gateway, running_gateway
 from tests.support.identity import PASSWORD, Member, add_member, broadcast, eventually, logged_in
@@ -164,6 +168,44 @@ async def test_a_changed_password_ends_the_other_sessions(gateway: Gateway, memb
     async with gateway.client() as client:
         assert (await log_in(client, member.email)).status_code == 401
         assert (await log_in(client, member.email, fresh)).status_code == 200
+
+
+@pytest.fixture
+def overtaken(
+    gateway: Gateway, database: Database, member: Member, monkeypatch: pytest.MonkeyPatch
+) -> Iterator[None]:
+    """Whenever a password was found to be the right one, somebody else changes it the next moment."""
+    other = passwords.digest(SecretStr("another horse battery"))
+    real = gateway.parts.passwords.fits
+
+    async def fits(known: str | None, password: SecretStr) -> bool:
+        found = await real(known, password)
+        database.execute("update user_passwords set digest = %s where user_id = %s", other, member.user_id)
+        return found
+
+    monkeypatch.setattr(gateway.parts.passwords, "fits", fits)
+    yield
+    with psycopg.connect(database.server.url) as connection:
+        query = "select digest from user_passwords where user_id = %s"
+        assert connection.execute(query, [member.user_id]).fetchone() == (other,), "the change that came first stays"
+
+
+@pytest.mark.usefixtures("overtaken")
+async def test_no_log_in_with_the_old_password_outlives_its_change(
+    anybody: httpx.AsyncClient, member: Member
+) -> None:
+    answer = await log_in(anybody, member.email)
+    problem(answer, 401, "log_in_failed")
+    assert "set-cookie" not in answer.headers
+
+
+async def test_whoever_changes_the_password_must_know_the_one_of_that_moment(
+    gateway: Gateway, member: Member, request: pytest.FixtureRequest
+) -> None:
+    async with logged_in(gateway, member) as client:
+        request.getfixturevalue("overtaken")
+        change = {"current_password": PASSWORD, "new_password": "a third horse battery"}
+        problem(await client.put("/v1/me/password", json=change), 403, "wrong_password")
 
 
 async def test_without_a_password_there_is_none_to_change(ada: httpx.AsyncClient) -> None:
