@@ -88,7 +88,7 @@ class Authenticator:
         known = await self._identities.get(identity)
         if known is None:
             await identity_store.create(self._db, claims)
-            known = await self._identities.get(identity)
+            known = await self._identities.anew(identity)  # another's question may be older than the person
         return None if known is None else known.principal
 
     async def _find_key(self, wanted: bytes) -> _Known | None:

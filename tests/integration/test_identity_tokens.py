@@ -10,6 +10,8 @@ import psycopg
 import pytest
 
 from deploy.local.nats_server import NatsServer
+from services.gateway import identity_store
+from services.gateway.identity_tokens import Claims
 from shared.ids import new_id
 from tests.integration.test_gateway_requests import problem
 from tests.support.gateway import Database, Gateway, running_gateway
@@ -52,6 +54,35 @@ async def test_the_first_sight_of_a_subject_creates_the_user_once(
     assert identities(database, subject) == [user_id]
     again = await me(trusting, idp.token("first", sub=subject))
     assert again.json()["user_id"] == user_id
+
+
+async def test_who_asks_while_the_user_is_created_does_not_make_the_first_one_be_refused(
+    trusting: Gateway, idp: Provider, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A second request reads just before the first one writes, and has its answer just after."""
+    authenticator, token = trusting.parts.authenticator, idp.token("first", sub=new_id())
+    memory, create = authenticator._identities, identity_store.create
+    find, asked, read, answers = memory._ask, 0, asyncio.Event(), asyncio.Event()
+
+    async def slow(identity: tuple[str, str]) -> Any:
+        nonlocal asked
+        asked += 1
+        found = await find(identity)
+        if asked == 2:
+            read.set()
+            await answers.wait()
+        return found
+
+    async def overtaken(db: Any, claims: Claims) -> None:
+        second = asyncio.create_task(memory.get((claims.issuer, claims.subject)))
+        await read.wait()
+        await create(db, claims)
+        answers.set()
+        second.add_done_callback(lambda _: None)
+
+    monkeypatch.setattr(memory, "_ask", slow)
+    monkeypatch.setattr(identity_store, "create", overtaken)
+    assert (await me(trusting, token)).status_code == 200
 
 
 async def test_two_gateways_create_one_user(
