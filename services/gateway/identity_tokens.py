@@ -89,7 +89,7 @@ class IdentityTokens:
 
 
 def _text(value: object, longest: int) -> str | None:
-    """The text if it can be stored."""
+    """The text if it can be stored: without NUL, and without halves of characters, which JSON can write."""
     if not isinstance(value, str) or not 0 < len(value) <= longest or "\0" in value:
         return None
-    return value
+    return None if any("\ud800" <= character <= "\udfff" for character in value) else value

@@ -10,7 +10,7 @@ import psycopg
 import pytest
 
 from deploy.local.nats_server import NatsServer
-from services.gateway import identity_store
+from services.gateway import identity_store, provider_keys
 from services.gateway.identity_tokens import Claims
 from shared.ids import new_id
 from tests.integration.test_gateway_requests import problem
@@ -123,6 +123,7 @@ async def test_an_address_that_was_not_verified_is_not_taken(trusting: Gateway, 
         ({"sub": ""}, "'sub'"),
         ({"sub": "x" * 256}, "'sub'"),
         ({"sub": "a\0b"}, "'sub'"),
+        ({"sub": "a\ud800"}, "'sub'"),
         ({"nbf": 4_000_000_000}, "not valid"),
     ],
 )
@@ -195,6 +196,15 @@ async def test_known_keys_work_while_the_provider_is_away(
             assert (await me(gateway, idp.token("unseen"))).status_code == 503
             idp.healthy = True
             assert (await me(gateway, idp.token("unseen"))).status_code == 200
+
+
+async def test_keys_that_never_come_whole_are_not_waited_for(
+    nats_server: NatsServer, database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(provider_keys, "FETCH_SECONDS", 0.5)
+    async with provider() as idp, running_gateway(nats_server, database, **idp.settings()) as gateway:
+        idp.endless = True
+        assert (await me(gateway, idp.token("first"))).status_code == 503
 
 
 async def test_a_disabled_user_s_token_is_refused_and_creates_nobody(
