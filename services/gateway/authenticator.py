@@ -6,7 +6,7 @@ Keys and sessions are remembered by their digests, so that stops and live views 
 import contextlib
 import re
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import Any
 
@@ -43,7 +43,7 @@ class _Known:
 
     @property
     def expired(self) -> bool:
-        return self.expires_at is not None and self.expires_at <= datetime.now(UTC)
+        return _over(self.expires_at)
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,7 +89,17 @@ class Authenticator:
         if known is None:
             await identity_store.create(self._db, claims)
             known = await self._identities.anew(identity)  # another's question may be older than the person
-        return None if known is None else known.principal
+        return None if known is None else replace(known.principal, until=claims.expires_at)
+
+    async def stands(self, principal: Principal) -> bool:
+        """Whether a new request with the same key, session or token would be let in as the same. Raises: Unavailable."""
+        known = None if _over(principal.until) else await self._memory(principal).get(principal.proof)
+        return known is not None and not known.expired and known.principal == principal
+
+    def _memory(self, principal: Principal) -> Remembered[Any, _Known]:
+        if principal.key_id is not None:
+            return self._keys
+        return self._identities if principal.session_id is None else self._sessions
 
     async def _find_key(self, wanted: bytes) -> _Known | None:
         columns = (api_keys.c[name] for name in ("id", "user_id", "scopes", "expires_at"))
@@ -97,7 +107,7 @@ class Authenticator:
         row = await self._one(query.where(api_keys.c.digest == wanted, api_keys.c.revoked_at.is_(None)))
         if row is None:
             return None
-        principal = Principal(**_person(row), key_id=row.id, scopes=frozenset(row.scopes))
+        principal = Principal(**_person(row), key_id=row.id, scopes=frozenset(row.scopes), proof=wanted)
         return _Known(principal, row.expires_at)
 
     async def _find_session(self, wanted: bytes) -> _Known | None:
@@ -106,14 +116,15 @@ class Authenticator:
         row = await self._one(query.where(sessions.c.digest == wanted))
         if row is None:
             return None
-        return _Known(Principal(**_person(row), session_id=row.id), row.expires_at, row.csrf)
+        principal = Principal(**_person(row), session_id=row.id, proof=wanted)
+        return _Known(principal, row.expires_at, row.csrf)
 
     async def _find_identity(self, identity: tuple[str, str]) -> _Known | None:
         issuer, subject = identity
         own = user_identities.c
         query = select(own.user_id, *_PERSON).join_from(user_identities, users, users.c.id == own.user_id)
         row = await self._one(query.where(own.issuer == issuer, own.subject == subject))
-        return None if row is None else _Known(Principal(**_person(row)))
+        return None if row is None else _Known(Principal(**_person(row), proof=identity))
 
     async def _one(self, query: Select[*tuple[object, ...]]) -> Row[*tuple[object, ...]] | None:
         """The row, if its person may call."""
@@ -150,6 +161,14 @@ class Authenticator:
         for ids, changed in tuple(self._watches):
             if not changed_id or changed_id in ids:
                 changed()
+
+
+def _now() -> datetime:
+    return datetime.now(UTC)
+
+
+def _over(time: datetime | None) -> bool:
+    return time is not None and time <= _now()
 
 
 def _person(row: Row[*tuple[object, ...]]) -> dict[str, Any]:

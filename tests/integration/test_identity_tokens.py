@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncIterator
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import httpx
@@ -10,11 +11,11 @@ import psycopg
 import pytest
 
 from deploy.local.nats_server import NatsServer
-from services.gateway import identity_store, provider_keys
+from services.gateway import authenticator, identity_store, provider_keys
 from services.gateway.identity_tokens import Claims
 from shared.ids import new_id
-from tests.integration.test_gateway_requests import problem
-from tests.support.gateway import Database, Gateway, running_gateway
+from tests.integration.test_gateway_requests import GOOD, problem
+from tests.support.gateway import Database, Gateway, Person, running_gateway, watching
 from tests.support.identity import Provider, broadcast, provider
 
 
@@ -60,8 +61,8 @@ async def test_who_asks_while_the_user_is_created_does_not_make_the_first_one_be
     trusting: Gateway, idp: Provider, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A second request reads just before the first one writes, and has its answer just after."""
-    authenticator, token = trusting.parts.authenticator, idp.token("first", sub=new_id())
-    memory, create = authenticator._identities, identity_store.create
+    token = idp.token("first", sub=new_id())
+    memory, create = trusting.parts.authenticator._identities, identity_store.create
     find, asked, read, answers = memory._ask, 0, asyncio.Event(), asyncio.Event()
 
     async def slow(identity: tuple[str, str]) -> Any:
@@ -138,6 +139,27 @@ async def test_the_clocks_may_differ_by_the_leeway(trusting: Gateway, idp: Provi
     now = jwt.decode(idp.token("first"), options={"verify_signature": False})["iat"]
     assert (await me(trusting, idp.token("first", exp=now - 20, iat=now + 20))).status_code == 200
     assert (await me(trusting, idp.token("first", exp=now - 40))).status_code == 401
+
+
+async def test_a_live_view_ends_when_its_token_expires(
+    trusting: Gateway, idp: Provider, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """After the leeway, and not before."""
+    ends = datetime.now(UTC).replace(microsecond=0) + timedelta(hours=1)
+    token = idp.token("first", sub=new_id(), exp=int(ends.timestamp()))
+    async with trusting.client(Person("", token)) as client:
+        execution_id = (await client.post("/v1/executions", json=GOOD)).json()["id"]
+        async with watching(client, execution_id) as stream:
+            await stream.until("snapshot")
+            monkeypatch.setattr(authenticator, "_now", lambda: ends + timedelta(seconds=29))
+            async with watching(client, execution_id) as another:
+                await another.until("snapshot")
+            monkeypatch.setattr(authenticator, "_now", lambda: ends + timedelta(seconds=30))
+            await stream.closed()
+
+
+async def test_a_token_may_be_made_out_for_ever(trusting: Gateway, idp: Provider) -> None:
+    assert (await me(trusting, idp.token("first", sub=new_id(), exp=10**18))).status_code == 200
 
 
 async def test_only_the_provider_can_sign(trusting: Gateway, idp: Provider) -> None:

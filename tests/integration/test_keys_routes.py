@@ -8,7 +8,9 @@ import psycopg
 import pytest
 
 from deploy.local.nats_server import NatsServer
+from services.gateway import authenticator
 from services.gateway.keys import MOST_KEYS
+from services.gateway.remembered import Ages
 from services.gateway.scopes import ALL, Scope, needed
 from shared.ids import new_id
 from tests.integration.test_gateway_requests import GOOD, problem
@@ -256,6 +258,37 @@ async def test_a_live_view_ends_with_its_key(gateway: Gateway, cleo: Person) -> 
             await owner.delete(f"/v1/keys/{key['id']}")
             await stream.closed()
         assert (await client.get(f"/v1/executions/{execution_id}/events")).status_code == 401
+
+
+async def test_a_live_view_ends_when_its_key_expires(
+    gateway: Gateway, cleo: Person, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ends = datetime.now(UTC) + timedelta(hours=1)
+    key = await made(gateway, cleo, expires_at=ends.isoformat())
+    async with gateway.client(Person("", key["key"])) as client:
+        execution_id = (await client.post("/v1/executions", json=GOOD)).json()["id"]
+        async with watching(client, execution_id) as stream:
+            await stream.until("snapshot")
+            monkeypatch.setattr(authenticator, "_now", lambda: ends)
+            await stream.closed()
+        assert (await client.get(f"/v1/executions/{execution_id}/events")).status_code == 401
+
+
+@pytest.mark.parametrize("change", ["revoked_at = now()", "scopes = '{usage:read}'"])
+async def test_a_live_view_ends_with_its_key_also_if_nobody_tells(
+    gateway: Gateway, database: Database, cleo: Person, monkeypatch: pytest.MonkeyPatch, change: str
+) -> None:
+    """A broadcast can be lost: what is remembered is read again, here at once."""
+    key = await made(gateway, cleo)
+    async with gateway.client(Person("", key["key"])) as client:
+        execution_id = (await client.post("/v1/executions", json=GOOD)).json()["id"]
+        async with watching(client, execution_id) as stream:
+            await stream.until("snapshot")
+            monkeypatch.setattr(
+                gateway.parts.authenticator._keys, "_ages", Ages(fresh=0.0, soon=0.0, stale=3600.0)
+            )
+            database.execute(f"update api_keys set {change} where id = %s", key["id"])
+            await stream.closed()
 
 
 async def test_every_route_has_its_scope(anybody: httpx.AsyncClient) -> None:

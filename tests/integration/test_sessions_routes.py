@@ -1,6 +1,7 @@
 """Sessions of the console: a password, two cookies, a guard against other sites, and ends that count at once."""
 
 from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
 
 import argon2
 import httpx
@@ -9,9 +10,9 @@ import pytest
 from pydantic import SecretStr
 
 from deploy.local.nats_server import NatsServer
-from services.gateway import passwords
-from tests.integration.test_gateway_requests import problem
-from tests.support.gateway import Database, Gateway, running_gateway
+from services.gateway import authenticator, passwords
+from tests.integration.test_gateway_requests import GOOD, problem
+from tests.support.gateway import Database, Gateway, running_gateway, watching
 from tests.support.identity import PASSWORD, Member, add_member, broadcast, eventually, logged_in
 
 SESSION = "/v1/session"
@@ -137,6 +138,18 @@ async def test_a_session_ends_when_it_expires_and_slides_while_it_is_used(
         database.execute("update sessions set expires_at = now() where user_id = %s", member.user_id)
         await gateway.parts.authenticator.changed(member.user_id)
         problem(await client.get("/v1/me"), 401, "unauthorized")
+
+
+async def test_a_live_view_ends_when_its_session_does(
+    gateway: Gateway, member: Member, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with logged_in(gateway, member) as client:
+        execution_id = (await client.post("/v1/executions", json=GOOD)).json()["id"]
+        async with watching(client, execution_id) as stream:
+            await stream.until("snapshot")
+            later = datetime.now(UTC) + timedelta(seconds=gateway.parts.settings.session_idle_seconds)
+            monkeypatch.setattr(authenticator, "_now", lambda: later)
+            await stream.closed()
 
 
 async def test_no_use_keeps_a_session_beyond_its_longest_time(
