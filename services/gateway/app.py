@@ -28,6 +28,7 @@ from services.gateway import (
     engines,
     executions,
     keys,
+    keys_admin,
     me,
     models,
     openapi,
@@ -129,7 +130,7 @@ def create_app(parts: Parts) -> FastAPI:
     ):  # fmt: skip
         app.include_router(module.router)
     admins = (models.admin, usage_admin.router, usage_admin_executions.router, audit_log.router)
-    for router in (*admins, data_export.router, data_subjects.router):
+    for router in (*admins, keys_admin.router, data_export.router, data_subjects.router):
         app.include_router(router)
     health = _Raw(health_app(service=SERVICE, instance=parts.instance, ready=lambda: ready(parts)))
     app.router.routes.extend(Route(path, health, methods=["GET"], include_in_schema=False) for path in HEALTH)

@@ -13,6 +13,7 @@ from services.gateway.keys import MOST_KEYS
 from services.gateway.remembered import Ages
 from services.gateway.scopes import ALL, Scope, needed
 from shared.ids import new_id
+from shared.tables import SYSTEM_USER_ID
 from tests.integration.test_gateway_requests import GOOD, problem
 from tests.support.gateway import Database, Gateway, Person, add_person, running_gateway, watching
 from tests.support.identity import broadcast, eventually
@@ -247,6 +248,34 @@ async def test_what_is_done_with_keys_is_in_the_audit(
         ("keys.revoke", key["id"]),
     ]
     assert not any(secret in line[2] for line in lines for secret in (key["key"], fresh["key"]))
+
+
+async def test_a_superadmin_sees_and_revokes_the_keys_of_others(
+    gateway: Gateway, database: Database, cleo: Person, root: httpx.AsyncClient
+) -> None:
+    key = await made(gateway, cleo)
+    keys = f"/v1/admin/users/{cleo.user_id}/keys"
+    listed = await root.get(keys)
+    assert key["id"] in [item["id"] for item in listed.json()["items"]]
+    assert key["key"] not in listed.text
+    assert await status_of(gateway, key["key"]) == 200
+    for _ in range(2):  # twice is the same
+        answer = await root.delete(f"{keys}/{key['id']}", params={"reason": "found in a log"})
+        assert answer.status_code == 204
+    assert await status_of(gateway, key["key"]) == 401
+    (act,) = (
+        await root.get("/v1/admin/audit", params={"target": key["id"], "action": "keys.revoke"})
+    ).json()["items"]
+    assert (act["actor"], act["reason"]) == (database.people["root"].user_id, "found in a log")
+    assert act["details"] == {"user_id": cleo.user_id}
+
+
+async def test_a_superadmin_is_told_what_is_not_there(root: httpx.AsyncClient, cleo: Person) -> None:
+    for user_id in (new_id(), "nope", SYSTEM_USER_ID):
+        problem(await root.get(f"/v1/admin/users/{user_id}/keys"), 404, "user_not_found")
+        problem(await root.delete(f"/v1/admin/users/{user_id}/keys/{new_id()}"), 404, "user_not_found")
+    for key_id in (new_id(), "nope"):
+        problem(await root.delete(f"/v1/admin/users/{cleo.user_id}/keys/{key_id}"), 404, "key_not_found")
 
 
 async def test_a_live_view_ends_with_its_key(gateway: Gateway, cleo: Person) -> None:

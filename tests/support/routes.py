@@ -97,6 +97,8 @@ RULES: Mapping[str, Rule] = {
     "GET /v1/admin/users/{user_id}": _admin(200),
     "PATCH /v1/admin/users/{user_id}": _admin(200, {"name": "Another"}),
     "PUT /v1/admin/users/{user_id}/password": _admin(204, {"password": "a pass phrase of many words"}),
+    "GET /v1/admin/users/{user_id}/keys": _admin(200),
+    "DELETE /v1/admin/users/{user_id}/keys/{key_id}": _admin(204),
     "GET /v1/admin/users/{user_id}/export": _admin(200),
     "DELETE /v1/admin/users/{user_id}": _admin(202, {"reason": "asked for"}),
     "DELETE /v1/admin/engines/{engine_id}/sharing": _admin(404),  # its author has it for himself
