@@ -27,6 +27,7 @@ from services.gateway import (
     engine_lifecycle,
     engines,
     executions,
+    expired_sessions,
     keys,
     keys_admin,
     me,
@@ -227,6 +228,7 @@ async def compose(settings: GatewaySettings, stop: Stop) -> AsyncIterator[Parts]
             parts.room.running(stop.fail),
             _running(Projector(parts).run(stop), "projector", stop),
             _running(parts.eraser.run(parts), "eraser", stop),
+            _running(expired_sessions.run(db), "removal of expired sessions", stop),
         ):
             yield parts
     finally:

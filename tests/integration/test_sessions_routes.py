@@ -152,6 +152,24 @@ async def test_a_live_view_ends_when_its_session_does(
             await stream.closed()
 
 
+async def test_sessions_that_are_over_are_removed_also_of_people_who_do_not_come_again(
+    nats_server: NatsServer, gateway: Gateway, database: Database, member: Member
+) -> None:
+    query = "select count(*) from sessions where user_id = %s"
+    async with logged_in(gateway, member), logged_in(gateway, member):
+        database.execute(
+            "update sessions set expires_at = now() where id = (select id from sessions where user_id = %s limit 1)",
+            member.user_id,
+        )
+    async with running_gateway(nats_server, database):
+
+        async def one_is_left() -> bool:
+            with psycopg.connect(database.server.url) as connection:
+                return connection.execute(query, [member.user_id]).fetchone() == (1,)
+
+        await eventually(one_is_left)
+
+
 async def test_no_use_keeps_a_session_beyond_its_longest_time(
     nats_server: NatsServer, database: Database, member: Member
 ) -> None:
@@ -200,7 +218,9 @@ def overtaken(
     yield
     with psycopg.connect(database.server.url) as connection:
         query = "select digest from user_passwords where user_id = %s"
-        assert connection.execute(query, [member.user_id]).fetchone() == (other,), "the change that came first stays"
+        assert connection.execute(query, [member.user_id]).fetchone() == (other,), (
+            "the change that came first stays"
+        )
 
 
 @pytest.mark.usefixtures("overtaken")
