@@ -97,10 +97,15 @@ async def transaction(
     try:
         async with engine.begin() as connection:
             if role is not None:
-                await connection.execute(_BIND, {"role": role.value, "user_id": user_id or ""})
+                await act_as(connection, role, user_id)
             yield connection
     except (OperationalError, InterfaceError, PoolTimeoutError) as error:
         raise Unavailable(f"database: {_first_line(error)}") from error
+
+
+async def act_as(connection: AsyncConnection, role: Role, user_id: str | None = None) -> None:
+    """From here on to the end of the transaction."""
+    await connection.execute(_BIND, {"role": role.value, "user_id": user_id or ""})
 
 
 def _first_line(error: Exception) -> str:

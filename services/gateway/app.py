@@ -61,6 +61,7 @@ from services.gateway.passwords import Passwords
 from services.gateway.projector import Projector
 from services.gateway.provider_keys import ProviderKeys
 from services.gateway.rate_limits import Buckets
+from services.gateway.refused_log_ins import RefusedLogIns
 from services.gateway.request_bodies import Bodies
 from services.gateway.settings import GatewaySettings
 from services.gateway.texts import Texts
@@ -201,6 +202,7 @@ async def compose(settings: GatewaySettings, stop: Stop) -> AsyncIterator[Parts]
         identity_tokens=IdentityTokens(tokens, ProviderKeys(tokens)) if tokens else None,
         passwords=Passwords(),
         log_ins=LogInLimits(settings),
+        refused_log_ins=RefusedLogIns(db),
         requests=Buckets(settings.requests_per_second, settings.requests_burst),
         last_used=LastUsed(db, settings, time.monotonic),
         catalogue=Catalogue(db, nc),

@@ -6,6 +6,7 @@ from datetime import datetime
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
+from services.gateway import audit
 from shared.db import Role, transaction
 
 _FIND = text("""
@@ -23,7 +24,6 @@ _REHASH = text("UPDATE user_passwords SET digest = :digest WHERE user_id = :user
 _REPLACE = text("""
 UPDATE user_passwords SET digest = :digest, changed_at = now() WHERE user_id = :user_id AND digest = :old
 """)
-_EXPIRE = text("DELETE FROM sessions WHERE user_id = :user_id AND expires_at <= now()")
 # Whoever changes the password waits for this one and then ends its session, or it waits and finds another password.
 _BEGIN = text("""
 INSERT INTO sessions (id, user_id, digest, csrf, expires_at)
@@ -96,19 +96,19 @@ async def rehash(db: AsyncEngine, user_id: str, old: str, digest: str) -> None:
 
 
 async def begin(db: AsyncEngine, session: NewSession, *, idle: int, longest: int) -> datetime | None:
-    """When it ends if it is not used; None when the password was changed since it was checked. The user's expired
-    ones are removed. Raises: Unavailable.
-    """
+    """When it ends if it is not used; None when the password was changed since it was checked. Raises: Unavailable."""
     values = {**asdict(session), "idle": idle, "longest": longest}
     async with transaction(db, role=Role.AUTH) as connection:
-        await connection.execute(_EXPIRE, {"user_id": session.user_id})
         expires_at: datetime | None = (await connection.execute(_BEGIN, values)).scalar_one_or_none()
+        if expires_at is not None:
+            await audit.record_own(connection, session.user_id, "sessions.begin", session.id, {})
         return expires_at
 
 
-async def end(db: AsyncEngine, session_id: str) -> None:
+async def end(db: AsyncEngine, user_id: str, session_id: str) -> None:
     async with transaction(db, role=Role.AUTH) as connection:
-        await connection.execute(_END, {"id": session_id})
+        if (await connection.execute(_END, {"id": session_id})).rowcount > 0:
+            await audit.record_own(connection, user_id, "sessions.end", session_id, {})
 
 
 async def end_all(connection: AsyncConnection, user_id: str, *, but: str | None = None) -> int:

@@ -7,7 +7,7 @@ from typing import Annotated
 from fastapi import APIRouter, Depends, Request, Response
 from pydantic import BaseModel, ConfigDict, Field
 
-from services.gateway import session_store
+from services.gateway import audit, session_store
 from services.gateway.auth import User
 from services.gateway.cookies import clear_cookies, set_cookies
 from services.gateway.digests import digest
@@ -79,6 +79,7 @@ async def _proved(parts: Parts, body: LogInBody) -> tuple[Account, str]:
     known = account.password if account else None
     # As much work for an address that nobody has, so that the time does not tell who is here.
     if not await parts.passwords.fits(known, body.password) or account is None or known is None:
+        await parts.refused_log_ins.note(account.user_id if account else None)
         raise _failed()
     return account, known
 
@@ -121,7 +122,7 @@ async def log_out(principal: User, response: Response, parts: GatewayParts) -> N
         raise Problem(
             409, "no_session", "There is no session", "Only what is called with a session can end it."
         )
-    await session_store.end(parts.db, principal.session_id)
+    await session_store.end(parts.db, principal.user_id, principal.session_id)
     await parts.authenticator.changed(principal.session_id)
     clear_cookies(response, parts.settings)
 
@@ -130,6 +131,8 @@ async def log_out(principal: User, response: Response, parts: GatewayParts) -> N
 async def log_out_everywhere(principal: User, response: Response, parts: GatewayParts) -> Ended:
     async with transaction(parts.db, role=Role.AUTH) as connection:
         ended = await session_store.end_all(connection, principal.user_id)
+        details = {"sessions_ended": ended}
+        await audit.record_own(connection, principal.user_id, "sessions.end_all", principal.user_id, details)
     await parts.authenticator.changed(principal.user_id)
     clear_cookies(response, parts.settings)
     return Ended(ended=ended)
@@ -149,7 +152,9 @@ async def change_password(body: PasswordBody, request: Request, principal: User,
     async with transaction(parts.db, role=Role.AUTH) as connection:
         if not await session_store.replace_password(connection, principal.user_id, known, fresh):
             raise _wrong_password()
-        await session_store.end_all(connection, principal.user_id, but=principal.session_id)
+        ended = await session_store.end_all(connection, principal.user_id, but=principal.session_id)
+        details = {"sessions_ended": ended}
+        await audit.record_own(connection, principal.user_id, "users.password", principal.user_id, details)
     await parts.authenticator.changed(principal.user_id)
 
 
