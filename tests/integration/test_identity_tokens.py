@@ -1,7 +1,6 @@
 """Tokens of an identity provider, whose keys come over HTTP: who is let in, who is created, what a lost provider costs."""
 
 import asyncio
-from collections.abc import AsyncIterator
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -17,18 +16,6 @@ from shared.ids import new_id
 from tests.integration.test_gateway_requests import GOOD, problem
 from tests.support.gateway import Database, Gateway, Person, running_gateway, watching
 from tests.support.identity import Provider, broadcast, provider
-
-
-@pytest.fixture(scope="module")
-async def idp() -> AsyncIterator[Provider]:
-    async with provider() as running:
-        yield running
-
-
-@pytest.fixture(scope="module")
-async def trusting(nats_server: NatsServer, database: Database, idp: Provider) -> AsyncIterator[Gateway]:
-    async with running_gateway(nats_server, database, **idp.settings(token_refetch_seconds=0.001)) as gateway:
-        yield gateway
 
 
 async def me(gateway: Gateway, token: str) -> httpx.Response:
