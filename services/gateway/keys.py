@@ -94,7 +94,7 @@ async def revoke_key(key_id: str, principal: User, parts: GatewayParts) -> None:
         row = await found_key(connection, principal.user_id, key_id)
         if row.revoked_at is None:
             await key_store.revoke(connection, principal.user_id, key_id)
-            await _audit(connection, principal, "keys.revoke", row.id, {"name": row.name})
+            await _audit(connection, principal, "keys.revoke", row.id, {})
     await parts.authenticator.changed(key_id)
 
 
@@ -145,7 +145,8 @@ async def _added(
     key_id = await key_store.add(
         connection, principal.user_id, key, name=body.name, scopes=body.scopes, expires_at=body.expires_at
     )
-    details = {"name": body.name, "scopes": list(body.scopes), "replaces": replaces}
+    # Without its name: the audit outlives who wrote it.
+    details = {"scopes": list(body.scopes), "replaces": replaces}
     await _audit(connection, principal, action, key_id, details)
     row = await key_store.find(connection, principal.user_id, key_id)
     assert row is not None

@@ -105,6 +105,8 @@ async def test_an_erasure_refuses_keys_at_once_ends_what_runs_and_can_be_repeate
     with psycopg.connect(database.server.url) as connection:
         query = "SELECT email, display_name, anonymised_at IS NOT NULL FROM users WHERE id = %s"
         assert connection.execute(query, [person.user_id]).fetchone() == (None, "deleted user", True)
+        query = "SELECT count(*) FROM audit WHERE audit::text ~ %s"
+        assert connection.execute(query, [things.mark]).fetchone() == (0,), "nobody can take it out of there"
 
 
 def _left_of(database: Database, person: Person) -> dict[str, int]:
