@@ -24,6 +24,7 @@ def settings(**changes: object) -> GatewaySettings:
         ({"token_algorithms": ""}, "token_algorithms"),
         ({"trusted_proxies": "10.0.0.0/8,nonsense"}, "trusted_proxies"),
         ({"requests_per_second": -1}, "requests_per_second"),
+        ({"session_idle_seconds": 60}, "session_idle_seconds"),
     ],
 )
 def test_a_setting_that_would_open_a_door_is_refused(given: dict[str, object], field: str) -> None:
