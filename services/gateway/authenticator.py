@@ -4,6 +4,7 @@ Keys and sessions are remembered by their digests, so that stops and live views 
 """
 
 import contextlib
+import logging
 import re
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
@@ -12,6 +13,7 @@ from typing import Any
 
 from nats.aio.client import Client
 from nats.aio.msg import Msg
+from nats.errors import Error as NatsError
 from sqlalchemy import Row, Select, select
 from sqlalchemy.ext.asyncio import AsyncEngine
 
@@ -29,6 +31,8 @@ AGES = Ages(fresh=15.0, soon=60.0, stale=3600.0)
 """A revocation that is broadcast counts at once. If its broadcast was missed, the key still ends: at the first use after a minute,
 or a moment after its first use after 15 s; while Postgres does not answer, after an hour."""
 REMEMBERED = 20_000
+
+_log = logging.getLogger(__name__)
 
 _KEY = re.compile(r"lk_[A-Za-z0-9_-]{16,200}")
 _SESSION = re.compile(r"[A-Za-z0-9_-]{43}")
@@ -143,9 +147,17 @@ class Authenticator:
             self._watches.discard(watch)
 
     async def changed(self, changed_id: str) -> None:
-        """After the commit: what every gateway remembers of this key, session or user is forgotten at once."""
+        """After the commit: what every gateway remembers of this key, session or user is forgotten at once.
+
+        Never fails: what is done is done, and a key that is shown once must get to its owner.
+        """
         self._forget(changed_id)
-        await self._nc.publish(CHANGED_KEYS, changed_id.encode())
+        try:
+            await self._nc.publish(CHANGED_KEYS, changed_id.encode())
+        except NatsError as error:
+            _log.error(
+                "a change of keys was not broadcast; others see it within %.0f s: %s", AGES.soon, error
+            )
 
     async def hear(self, msg: Msg) -> None:
         """A broadcast on `changed.keys`."""

@@ -1,11 +1,13 @@
 """API keys over HTTP: shown once, limited by scopes, revoked at once, replaced with an overlap."""
 
 from datetime import UTC, datetime, timedelta
+from types import SimpleNamespace
 from typing import Any
 
 import httpx
 import psycopg
 import pytest
+from nats.errors import OutboundBufferLimitError
 
 from deploy.local.nats_server import NatsServer
 from services.gateway import authenticator
@@ -79,6 +81,21 @@ async def test_a_rotated_key_is_good_until_the_overlap_ends(gateway: Gateway, cl
         assert (fresh["name"], fresh["scopes"]) == (old["name"], ["executions:read", "usage:read"])
         assert await status_of(gateway, fresh["key"]) == 200
         assert await status_of(gateway, old["key"]) == expected
+
+
+async def test_a_new_key_gets_to_its_owner_also_if_nobody_can_be_told(
+    gateway: Gateway, cleo: Person, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def refuse(*_: object) -> None:
+        raise OutboundBufferLimitError
+
+    old = await made(gateway, cleo)
+    async with gateway.client(cleo) as client:
+        monkeypatch.setattr(gateway.parts.authenticator, "_nc", SimpleNamespace(publish=refuse))
+        answer = await client.post(f"/v1/keys/{old['id']}/rotate", json={"overlap_seconds": 0})
+    assert answer.status_code == 201, answer.text
+    assert await status_of(gateway, answer.json()["key"]) == 200
+    assert await status_of(gateway, old["key"]) == 401
 
 
 async def test_a_rotated_key_lives_as_long_as_the_old_one_was_meant_to(
