@@ -109,6 +109,24 @@ async def test_an_erasure_refuses_keys_at_once_ends_what_runs_and_can_be_repeate
         assert connection.execute(query, [things.mark]).fetchone() == (0,), "nobody can take it out of there"
 
 
+async def test_what_a_request_stores_that_was_under_way_goes_too(
+    gateway: Gateway, database: Database, root: httpx.AsyncClient
+) -> None:
+    person = somebody(database)
+    answer = await root.request("DELETE", f"/v1/admin/users/{person.user_id}", json={"reason": "asked for"})
+    assert answer.status_code == 202
+    database.execute(
+        "insert into engines (owner_id, id, name, definition) values (%s, 'late', 'Late', '{}')",
+        person.user_id,
+    )
+    gateway.parts.eraser.look_now()
+
+    async def gone() -> bool:
+        return _left_of(database, person) == {"users": 1, "erasures": 1}
+
+    await _until(gone)
+
+
 def _left_of(database: Database, person: Person) -> dict[str, int]:
     """Rows that name the person, by table; executions are the janitor's."""
     found = {}
