@@ -103,7 +103,7 @@ class GatewaySettings(ServiceSettings):
     token_keys_seconds: PositiveFloat = 600.0
     """Keys that are older are asked for anew, in the background; one that the provider has dropped ends so."""
     cors_origins: str = ""
-    """Origins of other web applications that may call, with cookies and keys, separated by commas, such as `https://app.example.com`."""
+    """Origins of other web applications that may call, with keys and tokens, and with cookies where they are of the same site, separated by commas, such as `https://app.example.com`."""
     cors_seconds: Annotated[int, Field(ge=0, le=86_400)] = 7200
     """How long a browser may remember that an origin may call."""
     stream_send_seconds: Annotated[float, Field(gt=0)] = 20.0
