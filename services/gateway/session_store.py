@@ -32,6 +32,7 @@ FROM user_passwords WHERE user_id = :user_id AND digest = :password FOR SHARE
 RETURNING expires_at
 """)
 _END = text("DELETE FROM sessions WHERE id = :id")
+_END_FORMER = text("DELETE FROM sessions WHERE digest = :digest RETURNING id::text, user_id::text")
 _END_ALL = text("""
 DELETE FROM sessions WHERE user_id = :user_id AND (CAST(:but AS uuid) IS NULL OR id <> CAST(:but AS uuid))
 """)
@@ -109,6 +110,17 @@ async def end(db: AsyncEngine, user_id: str, session_id: str) -> None:
     async with transaction(db, role=Role.AUTH) as connection:
         if (await connection.execute(_END, {"id": session_id})).rowcount > 0:
             await audit.record_own(connection, user_id, "sessions.end", session_id, {})
+
+
+async def end_former(db: AsyncEngine, digest: bytes) -> str | None:
+    """Ends the session of that cookie, whosever it is; its id, None when there is none."""
+    async with transaction(db, role=Role.AUTH) as connection:
+        row = (await connection.execute(_END_FORMER, {"digest": digest})).one_or_none()
+        if row is None:
+            return None
+        await audit.record_own(connection, row.user_id, "sessions.end", row.id, {})
+        session_id: str = row.id
+        return session_id
 
 
 async def end_all(connection: AsyncConnection, user_id: str, *, but: str | None = None) -> int:

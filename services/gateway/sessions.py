@@ -9,7 +9,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from services.gateway import audit, session_store
 from services.gateway.auth import User
-from services.gateway.cookies import clear_cookies, set_cookies
+from services.gateway.cookies import clear_cookies, session_of, set_cookies
 from services.gateway.digests import digest
 from services.gateway.parts import Parts, get_parts
 from services.gateway.person_fields import GivenPassword, Password
@@ -66,11 +66,20 @@ async def log_in(body: LogInBody, request: Request, response: Response, parts: G
         answer = await _begun(parts, account, known, response)
         if answer is not None:
             parts.log_ins.succeeded(request, body.email)
+            await _end_former(parts, request)
             if parts.passwords.outdated(known):
                 fresh = await parts.passwords.digest(body.password)
                 await session_store.rehash(parts.db, account.user_id, known, fresh)
             return answer
     raise _failed()
+
+
+async def _end_former(parts: Parts, request: Request) -> None:
+    """The browser has forgotten its cookie: nobody else is to go on with it."""
+    former = session_of(request, parts.settings)
+    ended = await session_store.end_former(parts.db, digest(former)) if former is not None else None
+    if ended is not None:
+        await parts.authenticator.changed(ended)
 
 
 async def _proved(parts: Parts, body: LogInBody) -> tuple[Account, str]:

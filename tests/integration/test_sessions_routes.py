@@ -1,5 +1,6 @@
 """Sessions of the console: a password, two cookies, a guard against other sites, and ends that count at once."""
 
+import json
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 
@@ -104,6 +105,27 @@ async def test_log_out_ends_this_session_at_once_everywhere(
         await broadcast(gateway, other)
         assert (await elsewhere.get("/v1/me", headers=cookies)).status_code == 401
         assert (await second.get("/v1/me")).status_code == 200
+
+
+async def test_a_log_in_ends_the_session_that_the_browser_had(gateway: Gateway, member: Member) -> None:
+    async with logged_in(gateway, member) as client, gateway.client() as thief:
+        former = client.cookies["lekhika_session"]
+        assert (await thief.get("/v1/me", headers={"Cookie": f"lekhika_session={former}"})).status_code == 200
+        assert (await log_in(client, member.email)).status_code == 200
+        assert client.cookies["lekhika_session"] != former
+        assert (await thief.get("/v1/me", headers={"Cookie": f"lekhika_session={former}"})).status_code == 401
+        assert (await client.get("/v1/me")).status_code == 200
+
+
+@pytest.mark.parametrize("kind", ["text/plain", "application/x-www-form-urlencoded"])
+async def test_a_form_of_another_site_logs_nobody_in(
+    anybody: httpx.AsyncClient, member: Member, kind: str
+) -> None:
+    """Browsers send such a body across sites without asking first."""
+    body = json.dumps({"email": member.email, "password": PASSWORD})
+    answer = await anybody.post(SESSION, content=body, headers={"Content-Type": kind})
+    problem(answer, 422, "invalid_request")
+    assert "set-cookie" not in answer.headers
 
 
 async def test_log_out_everywhere_ends_all_sessions_of_this_user_only(
