@@ -1,6 +1,7 @@
 """Tokens of an identity provider, whose keys come over HTTP: who is let in, who is created, what a lost provider costs."""
 
 import asyncio
+import base64
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -164,6 +165,7 @@ async def test_only_the_provider_can_sign(trusting: Gateway, idp: Provider) -> N
         f"{head}.{body[:-4]}AAAA.{signature}",
         f"{head}.{body}.x",
         "e30.e30.e30",
+        f"{base64.urlsafe_b64encode(b'[' * 9000).decode()}.e30.e30",  # deeper than Python's own stack
         "a.b.c",
     ]
     for token in forged:
