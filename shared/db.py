@@ -60,6 +60,7 @@ def make_engine(
         pool_timeout=wait_seconds,
         pool_recycle=1800,
         pool_use_lifo=True,
+        hide_parameters=True,  # errors end up in logs, and among the parameters are digests and what people wrote
         connect_args={
             "connect_timeout": connect_seconds,
             "application_name": application,
@@ -96,10 +97,15 @@ async def transaction(
     try:
         async with engine.begin() as connection:
             if role is not None:
-                await connection.execute(_BIND, {"role": role.value, "user_id": user_id or ""})
+                await act_as(connection, role, user_id)
             yield connection
     except (OperationalError, InterfaceError, PoolTimeoutError) as error:
         raise Unavailable(f"database: {_first_line(error)}") from error
+
+
+async def act_as(connection: AsyncConnection, role: Role, user_id: str | None = None) -> None:
+    """From here on to the end of the transaction."""
+    await connection.execute(_BIND, {"role": role.value, "user_id": user_id or ""})
 
 
 def _first_line(error: Exception) -> str:

@@ -1,4 +1,4 @@
-"""`lekhika admin create-user|create-key`: users and keys, written to the database without a gateway."""
+"""Users and keys. `lekhika admin create-user|create-key` write to the database without a gateway; `keys|revoke-key` ask one."""
 
 from __future__ import annotations
 
@@ -13,12 +13,15 @@ from typing import Annotated, Any
 import typer
 from pydantic import BaseModel, ConfigDict, ValidationError
 
+from deploy.local import render
+from deploy.local.client import Client
 from deploy.local.home import Home, holder, read_json
-from deploy.local.options import HOME, HomeOption, JsonOption, print_json
+from deploy.local.options import HOME, HomeOption, JsonOption, open_client, print_json
 from deploy.local.processes import StackError
 from deploy.local.program import program_name
 from services.gateway.person_fields import Email, Name, Password, PersonRole
 from services.gateway.scopes import Scope
+from shared.errors import Permanent
 
 
 class _NewUser(BaseModel):
@@ -34,6 +37,8 @@ class _NewUser(BaseModel):
 def register(app: typer.Typer) -> None:
     app.command("create-user")(create_user)
     app.command("create-key")(create_key)
+    app.command("keys")(keys)
+    app.command("revoke-key")(revoke_key)
 
 
 def create_user(
@@ -90,6 +95,56 @@ def create_key(
         )
     )
     print_json(asdict(made)) if as_json else print(made.key)
+
+
+UserArgument = Annotated[str, typer.Argument(metavar="EMAIL|ID", help="Whose they are.")]
+
+
+def keys(user: UserArgument, home: HomeOption = HOME, as_json: JsonOption = False) -> None:
+    """List a user's API keys, newest first; revoked ones are left out."""
+    with open_client(home, as_admin=True) as client:
+        found = client.get(f"/v1/admin/users/{_user_id(client, user)}/keys")
+    if as_json:
+        print_json(found)
+        return
+    rows = [
+        (
+            item["id"],
+            item["name"],
+            f"{item['prefix']}...",
+            ", ".join(item["scopes"]) or "all",
+            *(render.moment(item[at]) or "never" for at in ("last_used_at", "expires_at")),
+        )
+        for item in found["items"]
+    ]
+    columns = ("id", "name", "key", "scopes", "last used", "expires")
+    render.console().print(render.table(columns, rows))
+
+
+def revoke_key(
+    user: UserArgument,
+    key: Annotated[str, typer.Argument(metavar="KEY", help="Id of the key.")],
+    reason: Annotated[str | None, typer.Option(help="Why; kept in the audit.")] = None,
+    home: HomeOption = HOME,
+    as_json: JsonOption = False,
+) -> None:
+    """Revoke a user's API key, at once and everywhere."""
+    with open_client(home, as_admin=True) as client:
+        user_id = _user_id(client, user)
+        client.delete(f"/v1/admin/users/{user_id}/keys/{key}", reason=reason)
+    print_json({"user_id": user_id, "key_id": key}) if as_json else print(f"{key}: revoked")
+
+
+def _user_id(client: Client, user: str) -> str:
+    """Of an id or an email address. Raises: Permanent, when nobody has the address."""
+    if "@" not in user:
+        return user
+    pages = client.pages("/v1/admin/users", email=user, limit=100)
+    people = (person for page in pages for person in page["items"])
+    found = next((person["id"] for person in people if person["email"] == user.lower()), None)
+    if found is None:
+        raise Permanent(f"there is no user {user}")
+    return str(found)
 
 
 def database_url(home: Path) -> str:

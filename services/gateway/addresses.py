@@ -1,5 +1,6 @@
 """From where a request comes: the peer, or what a trusted proxy says. Pure."""
 
+import re
 from collections.abc import Sequence
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address, ip_network
 
@@ -8,6 +9,7 @@ from starlette.types import Scope
 Network = IPv4Network | IPv6Network
 
 UNKNOWN = "unknown"
+_WITH_PORT = re.compile(r"\[([0-9A-Fa-f:.]+)\](?::\d+)?|([0-9.]+):\d+", re.ASCII)
 
 
 def networks(text: str) -> tuple[Network, ...]:
@@ -47,6 +49,9 @@ def _grouped(text: str) -> str:
 
 
 def _parsed(text: str) -> IPv4Address | IPv6Address:
-    """An IPv4 address that came in by an IPv6 socket is itself again. Raises: ValueError."""
-    address = ip_address(text)
+    """Without the port that some proxies write: each connection has another. An IPv4 address that came in by an IPv6
+    socket is itself again. Raises: ValueError.
+    """
+    with_port = _WITH_PORT.fullmatch(text)
+    address = ip_address(with_port.group(1) or with_port.group(2) if with_port else text)
     return (address.ipv4_mapped or address) if isinstance(address, IPv6Address) else address

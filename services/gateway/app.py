@@ -27,7 +27,9 @@ from services.gateway import (
     engine_lifecycle,
     engines,
     executions,
+    expired_sessions,
     keys,
+    keys_admin,
     me,
     models,
     openapi,
@@ -59,6 +61,7 @@ from services.gateway.passwords import Passwords
 from services.gateway.projector import Projector
 from services.gateway.provider_keys import ProviderKeys
 from services.gateway.rate_limits import Buckets
+from services.gateway.refused_log_ins import RefusedLogIns
 from services.gateway.request_bodies import Bodies
 from services.gateway.settings import GatewaySettings
 from services.gateway.texts import Texts
@@ -129,7 +132,7 @@ def create_app(parts: Parts) -> FastAPI:
     ):  # fmt: skip
         app.include_router(module.router)
     admins = (models.admin, usage_admin.router, usage_admin_executions.router, audit_log.router)
-    for router in (*admins, data_export.router, data_subjects.router):
+    for router in (*admins, keys_admin.router, data_export.router, data_subjects.router):
         app.include_router(router)
     health = _Raw(health_app(service=SERVICE, instance=parts.instance, ready=lambda: ready(parts)))
     app.router.routes.extend(Route(path, health, methods=["GET"], include_in_schema=False) for path in HEALTH)
@@ -199,6 +202,7 @@ async def compose(settings: GatewaySettings, stop: Stop) -> AsyncIterator[Parts]
         identity_tokens=IdentityTokens(tokens, ProviderKeys(tokens)) if tokens else None,
         passwords=Passwords(),
         log_ins=LogInLimits(settings),
+        refused_log_ins=RefusedLogIns(db),
         requests=Buckets(settings.requests_per_second, settings.requests_burst),
         last_used=LastUsed(db, settings, time.monotonic),
         catalogue=Catalogue(db, nc),
@@ -226,6 +230,7 @@ async def compose(settings: GatewaySettings, stop: Stop) -> AsyncIterator[Parts]
             parts.room.running(stop.fail),
             _running(Projector(parts).run(stop), "projector", stop),
             _running(parts.eraser.run(parts), "eraser", stop),
+            _running(expired_sessions.run(db), "removal of expired sessions", stop),
         ):
             yield parts
     finally:

@@ -4,14 +4,16 @@ Keys and sessions are remembered by their digests, so that stops and live views 
 """
 
 import contextlib
+import logging
 import re
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import Any
 
 from nats.aio.client import Client
 from nats.aio.msg import Msg
+from nats.errors import Error as NatsError
 from sqlalchemy import Row, Select, select
 from sqlalchemy.ext.asyncio import AsyncEngine
 
@@ -30,6 +32,8 @@ AGES = Ages(fresh=15.0, soon=60.0, stale=3600.0)
 or a moment after its first use after 15 s; while Postgres does not answer, after an hour."""
 REMEMBERED = 20_000
 
+_log = logging.getLogger(__name__)
+
 _KEY = re.compile(r"lk_[A-Za-z0-9_-]{16,200}")
 _SESSION = re.compile(r"[A-Za-z0-9_-]{43}")
 _PERSON = tuple(users.c[name] for name in ("role", "email", "display_name"))
@@ -43,7 +47,7 @@ class _Known:
 
     @property
     def expired(self) -> bool:
-        return self.expires_at is not None and self.expires_at <= datetime.now(UTC)
+        return _over(self.expires_at)
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,8 +92,18 @@ class Authenticator:
         known = await self._identities.get(identity)
         if known is None:
             await identity_store.create(self._db, claims)
-            known = await self._identities.get(identity)
-        return None if known is None else known.principal
+            known = await self._identities.anew(identity)  # another's question may be older than the person
+        return None if known is None else replace(known.principal, until=claims.expires_at)
+
+    async def stands(self, principal: Principal) -> bool:
+        """Whether a new request with the same key, session or token would be let in as the same. Raises: Unavailable."""
+        known = None if _over(principal.until) else await self._memory(principal).get(principal.proof)
+        return known is not None and not known.expired and known.principal == principal
+
+    def _memory(self, principal: Principal) -> Remembered[Any, _Known]:
+        if principal.key_id is not None:
+            return self._keys
+        return self._identities if principal.session_id is None else self._sessions
 
     async def _find_key(self, wanted: bytes) -> _Known | None:
         columns = (api_keys.c[name] for name in ("id", "user_id", "scopes", "expires_at"))
@@ -97,7 +111,7 @@ class Authenticator:
         row = await self._one(query.where(api_keys.c.digest == wanted, api_keys.c.revoked_at.is_(None)))
         if row is None:
             return None
-        principal = Principal(**_person(row), key_id=row.id, scopes=frozenset(row.scopes))
+        principal = Principal(**_person(row), key_id=row.id, scopes=frozenset(row.scopes), proof=wanted)
         return _Known(principal, row.expires_at)
 
     async def _find_session(self, wanted: bytes) -> _Known | None:
@@ -106,14 +120,15 @@ class Authenticator:
         row = await self._one(query.where(sessions.c.digest == wanted))
         if row is None:
             return None
-        return _Known(Principal(**_person(row), session_id=row.id), row.expires_at, row.csrf)
+        principal = Principal(**_person(row), session_id=row.id, proof=wanted)
+        return _Known(principal, row.expires_at, row.csrf)
 
     async def _find_identity(self, identity: tuple[str, str]) -> _Known | None:
         issuer, subject = identity
         own = user_identities.c
         query = select(own.user_id, *_PERSON).join_from(user_identities, users, users.c.id == own.user_id)
         row = await self._one(query.where(own.issuer == issuer, own.subject == subject))
-        return None if row is None else _Known(Principal(**_person(row)))
+        return None if row is None else _Known(Principal(**_person(row), proof=identity))
 
     async def _one(self, query: Select[*tuple[object, ...]]) -> Row[*tuple[object, ...]] | None:
         """The row, if its person may call."""
@@ -132,9 +147,17 @@ class Authenticator:
             self._watches.discard(watch)
 
     async def changed(self, changed_id: str) -> None:
-        """After the commit: what every gateway remembers of this key, session or user is forgotten at once."""
+        """After the commit: what every gateway remembers of this key, session or user is forgotten at once.
+
+        Never fails: what is done is done, and a key that is shown once must get to its owner.
+        """
         self._forget(changed_id)
-        await self._nc.publish(CHANGED_KEYS, changed_id.encode())
+        try:
+            await self._nc.publish(CHANGED_KEYS, changed_id.encode())
+        except NatsError as error:
+            _log.error(
+                "a change of keys was not broadcast; others see it within %.0f s: %s", AGES.soon, error
+            )
 
     async def hear(self, msg: Msg) -> None:
         """A broadcast on `changed.keys`."""
@@ -150,6 +173,14 @@ class Authenticator:
         for ids, changed in tuple(self._watches):
             if not changed_id or changed_id in ids:
                 changed()
+
+
+def _now() -> datetime:
+    return datetime.now(UTC)
+
+
+def _over(time: datetime | None) -> bool:
+    return time is not None and time <= _now()
 
 
 def _person(row: Row[*tuple[object, ...]]) -> dict[str, Any]:

@@ -9,6 +9,7 @@ from typing import Any
 
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
+from services.gateway.middleware import DATA_HEADERS
 from services.gateway.problems import MEDIA_TYPE, Problem
 from services.gateway.stream import ABORT
 
@@ -120,9 +121,9 @@ class DroppableConnection(HttpToolsProtocol):
             f"HTTP/1.1 {problem.status} ".encode() + _REASONS[problem.status],
             b"content-type: " + MEDIA_TYPE.encode(),
             b"content-length: %d" % len(answer.body),
-            b"x-content-type-options: nosniff",
             b"cache-control: no-store",
             b"connection: close",
+            *(name + b": " + value for name, value in DATA_HEADERS),
         ]
         self.transport.write(b"\r\n".join([*head, b"", bytes(answer.body)]))
         self.transport.close()

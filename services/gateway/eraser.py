@@ -1,4 +1,6 @@
-"""Ends the open executions of people whose data is to go, also after a crash between their request and this."""
+"""Ends the open executions of people whose data is to go, also after a crash between their request and this; and
+deletes what requests that had begun before have stored after it.
+"""
 
 import asyncio
 import contextlib
@@ -46,6 +48,8 @@ class Eraser:
     async def _once(self, parts: "Parts") -> None:
         """Raises: Unavailable; LogFull; nats.errors.Error."""
         async with transaction(parts.db, role=Role.ADMIN) as connection:
+            for user_id in await erasure_store.lately(connection):
+                await erasure_store.forget(connection, user_id)
             found = await erasure_store.still_open(connection, AT_ONCE)
         for failure in await asyncio.gather(*(_end(parts, each) for each in found), return_exceptions=True):
             if isinstance(failure, Retryable):

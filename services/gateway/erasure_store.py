@@ -1,7 +1,7 @@
 """Erasures in Postgres: what goes at once, and what is still there of those whose data is to go."""
 
 from collections.abc import Iterator, Sequence
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import NamedTuple
 
 from sqlalchemy import Column, Table, delete, exists, func, insert, select, update
@@ -10,6 +10,8 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from shared.tables import erasures, executions, metadata, users
 
 DELETED = "deleted user"
+AFTERMATH = timedelta(minutes=15)
+"""Longer than a request takes, and than a gateway that did not hear of it goes on to know a key."""
 STAYS = frozenset({"usage_ledger", "user_analytics", "erasures", "engine_versions"})
 """Tables with references to people that are kept: what was used stays counted. Versions go with their engine."""
 
@@ -50,6 +52,12 @@ async def forget(connection: AsyncConnection, user_id: str) -> None:
     nobody = {"email": None, "display_name": DELETED, "role": "user"}
     when = func.coalesce(users.c.anonymised_at, func.now())
     await connection.execute(update(users).where(users.c.id == user_id).values(**nobody, anonymised_at=when))
+
+
+async def lately(connection: AsyncConnection) -> Sequence[str]:
+    """Of whom a request that had begun before the erasure may have stored something after it."""
+    query = select(erasures.c.user_id).where(erasures.c.requested_at > func.now() - AFTERMATH)
+    return list((await connection.execute(query)).scalars())
 
 
 async def all_erasures(connection: AsyncConnection, user_id: str | None = None) -> Sequence[Erasure]:

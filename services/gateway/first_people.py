@@ -34,7 +34,7 @@ async def create_user(
             user_id = await user_store.add(connection, email=email, name=name, role=role)
             if password is not None:
                 await session_store.set_password(connection, user_id, passwords.digest(password))
-            details = {"email": email.lower(), "role": role, "password": password is not None}
+            details = {"role": role, "password": password is not None}
             await audit.record(
                 connection, actor=OPERATOR, action="users.create", target=user_id, details=details
             )
@@ -55,7 +55,7 @@ async def create_key(
             key_id = await key_store.add(
                 connection, user_id, key, name=name, scopes=scopes, expires_at=expires_at
             )
-            details = {"user_id": user_id, "name": name, "scopes": list(scopes)}
+            details = {"user_id": user_id, "scopes": list(scopes)}
             await audit.record(
                 connection, actor=OPERATOR, action="keys.create", target=key_id, details=details
             )

@@ -2,6 +2,7 @@
 
 import re
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from typing import Any
 
 import jwt
@@ -11,6 +12,7 @@ from services.gateway.provider_keys import ProviderKeys
 from services.gateway.settings import TokenSettings
 
 LONGEST = 16_384
+_LAST = datetime.max.replace(tzinfo=UTC, microsecond=0).timestamp()
 LOOKS_LIKE_ONE = re.compile(r"[\w-]+\.[\w-]+\.[\w-]+", re.ASCII)
 
 
@@ -23,6 +25,8 @@ class Claims:
     email: str | None
     """Lower case; None when there is none or the provider says that it was not verified."""
     name: str
+    expires_at: datetime
+    """With the leeway."""
 
 
 class TokenRefused(Exception):
@@ -84,12 +88,21 @@ class IdentityTokens:
             email = None
         name = _text(claims.get(self._settings.name_claim), 200) or email or subject[:200]
         return Claims(
-            issuer=self._settings.issuer, subject=subject, email=email.lower() if email else None, name=name
+            issuer=self._settings.issuer,
+            subject=subject,
+            email=email.lower() if email else None,
+            name=name,
+            expires_at=_time(int(claims["exp"]) + self._settings.leeway_seconds),
         )
 
 
+def _time(seconds: float) -> datetime:
+    """The nearest one that there is: a token may be made out for ever."""
+    return datetime.fromtimestamp(min(seconds, _LAST), UTC)
+
+
 def _text(value: object, longest: int) -> str | None:
-    """The text if it can be stored."""
+    """The text if it can be stored: without NUL, and without halves of characters, which JSON can write."""
     if not isinstance(value, str) or not 0 < len(value) <= longest or "\0" in value:
         return None
-    return value
+    return None if any("\ud800" <= character <= "\udfff" for character in value) else value

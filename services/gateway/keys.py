@@ -91,10 +91,10 @@ async def create_key(body: KeyBody, principal: User, parts: GatewayParts, respon
 @router.delete("/{key_id}", status_code=204, summary="Revoke a key, at once and everywhere")
 async def revoke_key(key_id: str, principal: User, parts: GatewayParts) -> None:
     async with _as_user(parts, principal) as connection:
-        row = await _own(connection, principal, key_id)
+        row = await found_key(connection, principal.user_id, key_id)
         if row.revoked_at is None:
             await key_store.revoke(connection, principal.user_id, key_id)
-            await _audit(connection, principal, "keys.revoke", row.id, {"name": row.name})
+            await _audit(connection, principal, "keys.revoke", row.id, {})
     await parts.authenticator.changed(key_id)
 
 
@@ -109,7 +109,7 @@ async def rotate_key(
     now = datetime.now(UTC)
     response.headers["Cache-Control"] = "no-store"
     async with _as_user(parts, principal) as connection:
-        old = await _own(connection, principal, key_id)
+        old = await found_key(connection, principal.user_id, key_id)
         if old.ended(now):
             raise Problem(
                 409, "key_ended", "The key has ended", "This key is revoked or expired; make a new one."
@@ -145,18 +145,19 @@ async def _added(
     key_id = await key_store.add(
         connection, principal.user_id, key, name=body.name, scopes=body.scopes, expires_at=body.expires_at
     )
-    details = {"name": body.name, "scopes": list(body.scopes), "replaces": replaces}
+    # Without its name: the audit outlives who wrote it.
+    details = {"scopes": list(body.scopes), "replaces": replaces}
     await _audit(connection, principal, action, key_id, details)
     row = await key_store.find(connection, principal.user_id, key_id)
     assert row is not None
     return NewKey(**Key.of(row).model_dump(), key=key)
 
 
-async def _own(connection: AsyncConnection, principal: Principal, key_id: str) -> KeyRow:
-    """Raises: Problem 404."""
-    row = await key_store.find(connection, principal.user_id, key_id) if is_id(key_id) else None
+async def found_key(connection: AsyncConnection, user_id: str, key_id: str) -> KeyRow:
+    """Revoked ones too. Raises: Problem 404."""
+    row = await key_store.find(connection, user_id, key_id) if is_id(key_id) else None
     if row is None:
-        raise Problem(404, "key_not_found", "No such key", "There is no key of yours with this id.")
+        raise Problem(404, "key_not_found", "No such key", "There is no key of this user with this id.")
     return row
 
 

@@ -7,6 +7,7 @@ from collections import OrderedDict
 from collections.abc import AsyncIterator, Callable
 
 from sqlalchemy import text
+from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from services.gateway.principal import Principal
@@ -73,8 +74,11 @@ class LastUsed:
             sessions, self._sessions = self._sessions, set()
             try:
                 await self._write(keys, sessions)
-            except Unavailable as error:
-                _log.info("when keys were used last can not be written: %s", error)
+            except (
+                Unavailable,
+                SQLAlchemyError,
+            ) as error:  # without this task no session would slide any more
+                _log.warning("when keys were used last can not be written: %s", error)
 
     async def _write(self, keys: set[str], sessions: set[str]) -> None:
         async with transaction(self._db, role=Role.AUTH) as connection:

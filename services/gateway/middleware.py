@@ -36,6 +36,8 @@ _ALWAYS = [
     (b"cross-origin-opener-policy", b"same-origin"),
     (b"cross-origin-resource-policy", b"same-origin"),
 ]
+DATA_HEADERS = [(_POLICY, _DATA_POLICY), *_ALWAYS]
+"""For what is answered before there is a request."""
 _TRANSPORT = (b"strict-transport-security", b"max-age=31536000")
 """A year, as is usual."""
 

@@ -15,6 +15,7 @@ from services.gateway.identity_tokens import IdentityTokens
 from services.gateway.last_used import LastUsed
 from services.gateway.passwords import Passwords
 from services.gateway.rate_limits import Buckets
+from services.gateway.refused_log_ins import RefusedLogIns
 from services.gateway.request_bodies import Bodies
 from services.gateway.settings import GatewaySettings
 from services.gateway.texts import Texts
@@ -44,6 +45,7 @@ class Parts:
     """None when no tokens of an identity provider are taken."""
     passwords: Passwords
     log_ins: "LogInLimits"
+    refused_log_ins: RefusedLogIns
     requests: Buckets
     last_used: LastUsed
     catalogue: "Catalogue"

@@ -1,6 +1,7 @@
 """Somebody who may call."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from datetime import datetime
 from typing import Literal
 
 
@@ -19,6 +20,10 @@ class Principal:
     name: str = ""
     key_id: str | None = None
     session_id: str | None = None
+    proof: bytes | tuple[str, str] = field(default=b"", repr=False, compare=False)
+    """The digest of the key or the session, or issuer and subject of the token."""
+    until: datetime | None = field(default=None, compare=False)
+    """When the token expires; keys and sessions are asked about again."""
 
     @property
     def superadmin(self) -> bool:

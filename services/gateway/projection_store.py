@@ -54,6 +54,13 @@ FROM executions WHERE id = ANY(CAST(:ids AS uuid[]))
 _GIVEN = ", ".join(f"CAST(:{name}s AS {_TYPES.get(name, 'text')}[])" for name in _COLUMNS)
 _NEW_VALUES = ", ".join(f"{name} = excluded.{name}" for name in _COLUMNS if name != "id")
 
+_NOTE = """
+INSERT INTO audit (id, at, actor, action, target, reason, details)
+SELECT * FROM unnest(CAST(:act_ids AS uuid[]), CAST(:act_ats AS timestamptz[]), CAST(:act_actors AS text[]),
+    CAST(:act_actions AS text[]), CAST(:act_targets AS text[]), CAST(:act_reasons AS text[]),
+    CAST(:act_detailss AS jsonb[]))
+"""
+
 _WRITE: TextClause = text(f"""
 WITH moved AS (
     UPDATE projector_positions SET seq = :upto, updated_at = now() WHERE name = :name AND seq = :position RETURNING seq
@@ -67,13 +74,7 @@ WITH moved AS (
     ORDER BY id
     ON CONFLICT (id) DO UPDATE SET updated_at = now(), {_NEW_VALUES}
     WHERE old.last_seq < excluded.last_seq
-), noted AS (
-    INSERT INTO audit (id, at, actor, action, target, reason, details)
-    SELECT * FROM unnest(CAST(:act_ids AS uuid[]), CAST(:act_ats AS timestamptz[]), CAST(:act_actors AS text[]),
-        CAST(:act_actions AS text[]), CAST(:act_targets AS text[]), CAST(:act_reasons AS text[]),
-        CAST(:act_detailss AS jsonb[]))
-    WHERE EXISTS (SELECT FROM moved)
-    ON CONFLICT DO NOTHING
+), noted AS ({_NOTE} WHERE EXISTS (SELECT FROM moved) ON CONFLICT DO NOTHING
 )
 SELECT count(*) FROM moved
 """)
@@ -83,6 +84,7 @@ INSERT INTO executions ({", ".join(_COLUMNS)})
 SELECT {", ".join(_COLUMNS)} FROM unnest({_GIVEN}) AS given ({", ".join(_COLUMNS)}) ORDER BY id
 ON CONFLICT (id) DO UPDATE SET updated_at = now(), {_NEW_VALUES}
 """)
+_NOTE_ALL = text(f"{_NOTE} ON CONFLICT DO NOTHING")
 _REMOVE = text("DELETE FROM executions WHERE id = ANY(CAST(:ids AS uuid[]))")
 _IDS = text("SELECT id::text FROM executions")
 _HOLD = text("SELECT seq FROM projector_positions WHERE name = :name FOR UPDATE")
@@ -142,9 +144,8 @@ class RowStore:
 
         Raises: Superseded, and then nothing was written; DataError or IntegrityError, when a row can not be stored.
         """
-        about = {f"act_{name}s": [_value(getattr(act, name)) for act in acts] for name in _ACT}
         place = {"pruned": list(pruned), "name": NAME, "position": position, "upto": upto}
-        given = {**_values(rows), **about, **place}
+        given = {**_values(rows), **_acts(acts), **place}
         if not (await self._connection.execute(_WRITE, given)).scalar_one():
             raise Superseded("the position of the read model was moved by somebody else")
 
@@ -159,6 +160,10 @@ class RowStore:
         """
         async with self._connection.begin_nested():
             await self._connection.execute(_PUT, _values(rows))
+
+    async def note(self, acts: Sequence[Act]) -> None:
+        """Lines of the audit, those that are not there. Only within `held`."""
+        await self._connection.execute(_NOTE_ALL, _acts(acts))
 
     async def remove(self, ids: Iterable[str]) -> None:
         """Only within `held`."""
@@ -199,6 +204,11 @@ async def sole(engine: AsyncEngine) -> AsyncIterator[RowStore]:
 def _values(rows: Sequence[Row]) -> dict[str, list[Any]]:
     """A list for each column."""
     return {f"{name}s": [_value(getattr(row, name)) for row in rows] for name in _COLUMNS}
+
+
+def _acts(acts: Sequence[Act]) -> dict[str, list[Any]]:
+    """A list for each column."""
+    return {f"act_{name}s": [_value(getattr(act, name)) for act in acts] for name in _ACT}
 
 
 def _row(found: Any) -> Row:

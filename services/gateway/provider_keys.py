@@ -15,6 +15,7 @@ from shared.errors import Unavailable
 from shared.tasks import spawn
 
 FETCH_SECONDS = 5.0
+"""For the whole of it: each piece of an answer in time is not enough."""
 MOST_BYTES = 1_000_000
 MOST_KEYS = 100
 
@@ -72,12 +73,12 @@ class ProviderKeys:
     async def _fetch(self) -> bool:
         """Whether it answered; what it says wrong is logged."""
         try:
-            async with httpx2.AsyncClient(timeout=FETCH_SECONDS) as client:
+            async with asyncio.timeout(FETCH_SECONDS), httpx2.AsyncClient(timeout=FETCH_SECONDS) as client:
                 url = self._settings.jwks_url or await self._discovered(client)
                 self._keys = _usable(await _json(client, url), self._settings.algorithms)
             self._fetched_at = self._clock()
             self._failed = False
-        except (httpx2.HTTPError, httpx2.InvalidURL, ValueError, _Unusable) as error:
+        except (httpx2.HTTPError, httpx2.InvalidURL, ValueError, TimeoutError, _Unusable) as error:
             _log.warning(
                 "the keys of the identity provider can not be had: %s: %s", type(error).__name__, error
             )

@@ -16,6 +16,7 @@ from pydantic_settings import BaseSettings
 from sqlalchemy.exc import DataError, IntegrityError
 from sqlalchemy.ext.asyncio import AsyncEngine
 
+from services.gateway.audit_projection import Act, stops_of_others
 from services.gateway.projection import Row, project
 from services.gateway.projection_feed import log_end, stored_after
 from services.gateway.projection_intake import read_item, set_aside
@@ -46,13 +47,14 @@ class Rebuilt:
     removed: int = 0
 
 
-async def follow(nc: Client, rows: dict[str, Row], position: int) -> int:
-    """Brings `rows` from `position` to the end that the log has now; gives that. Raises: Unavailable."""
+async def follow(nc: Client, rows: dict[str, Row], acts: list[Act], position: int) -> int:
+    """Brings `rows` and `acts` from `position` to the end that the log has now; gives that. Raises: Unavailable."""
     end = await log_end(nc)
     while position < end:
         items = await stored_after(nc, position)
         events = [recorded for item in items if item.shown and (recorded := read_item(item)) is not None]
         changes = project(events, rows)
+        acts += stops_of_others(events, rows)
         rows.update({row.id: row for row in changes.rows})
         for key in changes.pruned:
             del rows[key]
@@ -63,13 +65,16 @@ async def follow(nc: Client, rows: dict[str, Row], position: int) -> int:
 async def rebuild(nc: Client, engine: AsyncEngine) -> Rebuilt:
     """Raises: Unavailable; then nothing was changed."""
     rows: dict[str, Row] = {}
-    position = await follow(nc, rows, 0)
-    position = await follow(
-        nc, rows, position
-    )  # the first took a while, so that little is left for the transaction
+    acts: list[Act] = []
+    position = await follow(nc, rows, acts, 0)
+    # the first took a while: again, so that little is left for the transaction
+    position = await follow(nc, rows, acts, position)
     done = Rebuilt()
     async with held(engine) as store:
-        await follow(nc, rows, position)
+        await follow(nc, rows, acts, position)
+        await store.note(
+            acts
+        )  # a projector that is behind will find the rows as they are after these, and no act
         surplus = await store.ids() - rows.keys()
         await store.remove(surplus)
         ids = sorted(rows)

@@ -67,6 +67,11 @@ class Remembered(Generic[K, V]):
                 return await self._patiently(key, question)
         return known[1]
 
+    async def anew(self, key: K) -> V | None:
+        """As `get`, but never an answer that was on its way before: for whoever has just written what is asked for."""
+        self._asking.pop(key, None)
+        return _value(await asyncio.shield(self._question(key)))
+
     async def _patiently(self, key: K, question: "asyncio.Task[V | LekhikaError | None]") -> V | None:
         try:
             async with asyncio.timeout(PATIENCE_SECONDS):

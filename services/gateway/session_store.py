@@ -1,11 +1,12 @@
 """Sessions of the console and the passwords that begin them, in Postgres."""
 
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from datetime import datetime
 
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
+from services.gateway import audit
 from shared.db import Role, transaction
 
 _FIND = text("""
@@ -20,13 +21,18 @@ INSERT INTO user_passwords (user_id, digest) VALUES (:user_id, :digest)
 ON CONFLICT (user_id) DO UPDATE SET digest = :digest, changed_at = now()
 """)
 _REHASH = text("UPDATE user_passwords SET digest = :digest WHERE user_id = :user_id AND digest = :old")
-_EXPIRE = text("DELETE FROM sessions WHERE user_id = :user_id AND expires_at <= now()")
+_REPLACE = text("""
+UPDATE user_passwords SET digest = :digest, changed_at = now() WHERE user_id = :user_id AND digest = :old
+""")
+# Whoever changes the password waits for this one and then ends its session, or it waits and finds another password.
 _BEGIN = text("""
 INSERT INTO sessions (id, user_id, digest, csrf, expires_at)
-VALUES (:id, :user_id, :digest, :csrf, now() + make_interval(secs => least(:idle, :longest)))
+SELECT CAST(:id AS uuid), user_id, CAST(:digest AS bytea), :csrf, now() + make_interval(secs => least(:idle, :longest))
+FROM user_passwords WHERE user_id = :user_id AND digest = :password FOR SHARE
 RETURNING expires_at
 """)
 _END = text("DELETE FROM sessions WHERE id = :id")
+_END_FORMER = text("DELETE FROM sessions WHERE digest = :digest RETURNING id::text, user_id::text")
 _END_ALL = text("""
 DELETE FROM sessions WHERE user_id = :user_id AND (CAST(:but AS uuid) IS NULL OR id <> CAST(:but AS uuid))
 """)
@@ -41,6 +47,17 @@ class Account:
     name: str
     role: str
     password: str | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NewSession:
+    """`digest` is that of the cookie, `password` that of the password which was checked."""
+
+    id: str
+    user_id: str
+    digest: bytes
+    csrf: str
+    password: str
 
 
 async def find(db: AsyncEngine, email: str) -> Account | None:
@@ -63,7 +80,14 @@ async def password_of(db: AsyncEngine, user_id: str) -> str | None:
 
 
 async def set_password(connection: AsyncConnection, user_id: str, digest: str) -> None:
+    """Whatever it was."""
     await connection.execute(_SET_PASSWORD, {"user_id": user_id, "digest": digest})
+
+
+async def replace_password(connection: AsyncConnection, user_id: str, old: str, digest: str) -> bool:
+    """False when `old`, which was checked, is not the digest any more."""
+    values = {"user_id": user_id, "old": old, "digest": digest}
+    return (await connection.execute(_REPLACE, values)).rowcount > 0
 
 
 async def rehash(db: AsyncEngine, user_id: str, old: str, digest: str) -> None:
@@ -72,21 +96,31 @@ async def rehash(db: AsyncEngine, user_id: str, old: str, digest: str) -> None:
         await connection.execute(_REHASH, {"user_id": user_id, "old": old, "digest": digest})
 
 
-async def begin(
-    db: AsyncEngine, *, session_id: str, user_id: str, digest: bytes, csrf: str, idle: int, longest: int
-) -> datetime:
-    """When it ends if it is not used. The user's expired ones are removed. Raises: Unavailable."""
-    row = {"id": session_id, "user_id": user_id, "digest": digest, "csrf": csrf}
+async def begin(db: AsyncEngine, session: NewSession, *, idle: int, longest: int) -> datetime | None:
+    """When it ends if it is not used; None when the password was changed since it was checked. Raises: Unavailable."""
+    values = {**asdict(session), "idle": idle, "longest": longest}
     async with transaction(db, role=Role.AUTH) as connection:
-        await connection.execute(_EXPIRE, {"user_id": user_id})
-        found = await connection.execute(_BEGIN, {**row, "idle": idle, "longest": longest})
-        expires_at: datetime = found.scalar_one()
+        expires_at: datetime | None = (await connection.execute(_BEGIN, values)).scalar_one_or_none()
+        if expires_at is not None:
+            await audit.record_own(connection, session.user_id, "sessions.begin", session.id, {})
         return expires_at
 
 
-async def end(db: AsyncEngine, session_id: str) -> None:
+async def end(db: AsyncEngine, user_id: str, session_id: str) -> None:
     async with transaction(db, role=Role.AUTH) as connection:
-        await connection.execute(_END, {"id": session_id})
+        if (await connection.execute(_END, {"id": session_id})).rowcount > 0:
+            await audit.record_own(connection, user_id, "sessions.end", session_id, {})
+
+
+async def end_former(db: AsyncEngine, digest: bytes) -> str | None:
+    """Ends the session of that cookie, whosever it is; its id, None when there is none."""
+    async with transaction(db, role=Role.AUTH) as connection:
+        row = (await connection.execute(_END_FORMER, {"digest": digest})).one_or_none()
+        if row is None:
+            return None
+        await audit.record_own(connection, row.user_id, "sessions.end", row.id, {})
+        session_id: str = row.id
+        return session_id
 
 
 async def end_all(connection: AsyncConnection, user_id: str, *, but: str | None = None) -> int:

@@ -68,12 +68,12 @@ class GatewaySettings(ServiceSettings):
     """How long after the first stop its owner may force it; a superadmin need not wait."""
     https: bool = False
     """Browsers reach the gateway by HTTPS alone, through a proxy: the console's cookies are for HTTPS only, and browsers are told never to try without."""
-    session_idle_seconds: PositiveInt = 12 * 3600
-    """A session of the console ends when it was not used for so long."""
+    session_idle_seconds: Annotated[int, Field(ge=300)] = 12 * 3600
+    """A session of the console ends when it was not used for so long. At least 300: uses are noted once a minute."""
     session_seconds: PositiveInt = 14 * 24 * 3600
     """A session ends so long after its log-in, however much it is used."""
     login_attempts_per_email: PositiveInt = 10
-    """Failed log-ins with one email address within `login_window_seconds`; then 429. For each gateway."""
+    """Failed log-ins with one email address within `login_window_seconds`, and ten times as many in all; then 429. For each gateway."""
     login_attempts_per_address: PositiveInt = 60
     """Failed log-ins from one network address within `login_window_seconds`; then 429. For each gateway."""
     login_window_seconds: PositiveInt = 300
@@ -103,7 +103,7 @@ class GatewaySettings(ServiceSettings):
     token_keys_seconds: PositiveFloat = 600.0
     """Keys that are older are asked for anew, in the background; one that the provider has dropped ends so."""
     cors_origins: str = ""
-    """Origins of other web applications that may call, with cookies and keys, separated by commas, such as `https://app.example.com`."""
+    """Origins of other web applications that may call, with keys and tokens, and with cookies where they are of the same site, separated by commas, such as `https://app.example.com`."""
     cors_seconds: Annotated[int, Field(ge=0, le=86_400)] = 7200
     """How long a browser may remember that an origin may call."""
     stream_send_seconds: Annotated[float, Field(gt=0)] = 20.0

@@ -9,8 +9,9 @@ import contextlib
 import logging
 import time
 from collections import deque
-from collections.abc import AsyncIterator, Callable, Iterable, Sequence
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterable, Mapping, Sequence
 from functools import partial
+from typing import TYPE_CHECKING, Any
 
 import orjson
 from fastapi import Response
@@ -31,6 +32,9 @@ from shared.log import Follower
 from shared.lost import read_deltas
 from shared.tasks import spawn
 
+if TYPE_CHECKING:
+    from services.gateway.authenticator import Authenticator
+
 QUEUE = 2048
 QUEUE_CHARACTERS = 2_000_000
 """How many pieces and events, and how much text in them, may wait for one viewer; beyond it, it is too slow."""
@@ -41,6 +45,8 @@ REPAIR_SECONDS = 5.0
 """How often pieces that were missed on the way are looked for."""
 PLACE_SECONDS = 2.0
 """How often the place of a queued execution is looked at."""
+GOOD_SECONDS = 2.0
+"""How often it is looked whether the viewer may still watch: what it came with expires, and a broadcast can be missed."""
 WRITE_BYTES = 64 * 1024
 ABORT = "lekhika.abort"
 """ASGI extension: a callable that drops the connection without waiting for its reader."""
@@ -163,7 +169,8 @@ class LiveResponse(Response):
             await send({"type": "http.response.start", "status": 200, "headers": _HEADERS})
             with names.LIVE_VIEWERS.track_inprogress():
                 try:
-                    async with _watched(receive, parts.drain, inbox), _pumped(follower, inbox):
+                    watches = self._watches(receive, inbox)
+                    async with _watched(watches), _pumped(follower, inbox):
                         with parts.authenticator.watching(self._principal, partial(_must_ask_again, inbox)):
                             await self._show(writer, view, past, inbox)
                 except _Left:
@@ -176,6 +183,14 @@ class LiveResponse(Response):
                 except LekhikaError as error:  # it comes again, and is told as a problem if that lasts
                     _log.warning("the live view of %s ends early: %s", self._id, error)
                     await writer.end()
+
+    def _watches(self, receive: Receive, inbox: Inbox) -> Mapping[str, Coroutine[Any, Any, None]]:
+        """What closes the inbox, by its name."""
+        return {
+            "viewer leaves": _until_left(receive, inbox),
+            "viewer at shutdown": _until_set(self._parts.drain, inbox),
+            "viewer may watch": _while_good(self._parts.authenticator, self._principal, inbox),
+        }
 
     async def _opening(self, follower: Follower) -> tuple[LiveView, deque[Recorded]]:
         """The view and its history, which `_show` takes: streams are long, and nobody else is to hold it."""
@@ -302,23 +317,27 @@ async def _until_set(drain: asyncio.Event, inbox: Inbox) -> None:
     inbox.close(_Left("the process shuts down"))
 
 
+async def _while_good(authenticator: "Authenticator", principal: Principal, inbox: Inbox) -> None:
+    with contextlib.suppress(Unavailable):  # a new request would not be let in either
+        while await authenticator.stands(principal):  # noqa: ASYNC110 - of what expires nobody tells
+            await asyncio.sleep(GOOD_SECONDS)
+    _must_ask_again(inbox)
+
+
 def _must_ask_again(inbox: Inbox) -> None:
-    """Whoever may still watch comes again and resumes; with a revoked key nobody does."""
-    inbox.close(_Left("the viewer's key, session or account was changed"))
+    """Whoever may still watch comes again and resumes; with a revoked or expired key nobody does."""
+    inbox.close(_Left("the viewer's key, session or account was changed, or has expired"))
 
 
 @contextlib.asynccontextmanager
-async def _watched(receive: Receive, drain: asyncio.Event, inbox: Inbox) -> AsyncIterator[None]:
-    """Closes the inbox when the viewer leaves or the process shuts down."""
-    watches = [
-        spawn(_until_left(receive, inbox), name="viewer leaves"),
-        spawn(_until_set(drain, inbox), name="viewer at shutdown"),
-    ]
+async def _watched(watches: Mapping[str, Coroutine[Any, Any, None]]) -> AsyncIterator[None]:
+    """They run beside the block."""
+    tasks = [spawn(watch, name=name) for name, watch in watches.items()]
     try:
         yield
     finally:
-        for watch in watches:
-            watch.cancel()
+        for task in tasks:
+            task.cancel()
 
 
 @contextlib.asynccontextmanager

@@ -1,5 +1,6 @@
 """Routes of the caller's own token usage. There are no costs here."""
 
+from collections.abc import Sequence
 from datetime import datetime
 from typing import Annotated, Any, Literal
 
@@ -22,12 +23,14 @@ from services.gateway.usage_rows import (
     Accept,
     Ends,
     EngineName,
+    FreshAnswer,
     PeriodAnswer,
     TokenCounts,
     Until,
     Zone,
     csv_answer,
     ends_of,
+    fresh_json,
     period_json,
     prefers_csv,
     since,
@@ -75,7 +78,7 @@ class UsedExecution(BaseModel):
     duration_seconds: float | None
 
 
-class UsedExecutions(BaseModel):
+class UsedExecutions(FreshAnswer):
     items: list[UsedExecution]
     next_cursor: None = None
 
@@ -118,17 +121,25 @@ async def get_usage(
 
 
 @router.get(
-    "/executions", response_model=UsedExecutions, summary="What the latest executions used, pruned ones too"
+    "/executions",
+    response_model=UsedExecutions,
+    responses=CSV_TOO,
+    summary="What the latest executions used, pruned ones too",
 )
 async def get_used_executions(
     parts: GatewayParts,
     principal: User,
+    freshness: UsageFreshness,
     limit: Annotated[int, Query(json_schema_extra={"enum": list(LIMITS)})] = 10,
+    accept: Accept = None,
 ) -> Response:
     if limit not in LIMITS:
         raise wrong("limit", f"must be one of {LIMITS}")
-    rows = await recent(parts.db, principal.user_id, limit)
-    body = {"items": [_used(row) for row in rows], "next_cursor": None}
+    fresh = await freshness.now()
+    items = [_used(row) for row in await recent(parts.db, principal.user_id, limit)]
+    if prefers_csv(accept):
+        return _used_csv(items)
+    body = {"items": items, "next_cursor": None, **fresh_json(fresh)}
     return Response(orjson.dumps(body), 200, HEADERS, "application/json")
 
 
@@ -180,3 +191,24 @@ def _used(row: Row[Any]) -> dict[str, Any]:
         "ended_at": rfc3339(row.ended_at),
         "duration_seconds": max(0.0, (row.ended_at - began).total_seconds()) if began else None,
     }
+
+
+_TIMES = ("created_at", "started_at", "ended_at", "duration_seconds")
+
+
+def _used_csv(items: Sequence[dict[str, Any]]) -> Response:
+    lines = (
+        (
+            item["id"],
+            *item["engine"].values(),
+            item["status"],
+            item["kind"],
+            *item["tokens"].values(),
+            " ".join(item["models"]),
+            *(item[name] for name in _TIMES),
+        )
+        for item in items
+    )
+    columns = ("id", "engine_id", "engine_name", "status", "kind", *COUNTS, "certainty", "models", *_TIMES)
+    text, headers = csv_answer("executions", columns, lines)
+    return Response(text, 200, headers, CSV)

@@ -58,8 +58,8 @@ CostText = Annotated[str, Field(pattern=r"^[0-9]+\.[0-9]{10}$", examples=["0.006
 class AdminUsageItem(BaseModel):
     """One bucket of one group. `executions` is absent where an execution may be in several groups.
 
-    `cost` in USD is that of the tokens with a price; `unpriced_tokens` are the others. `user_name` is null of
-    somebody who is not there any more.
+    `cost` in USD is that of the tokens with a price; `unpriced_tokens` are the others. The `user_name` of somebody who
+    was erased is `deleted user`.
     """
 
     bucket: datetime

@@ -35,11 +35,16 @@ def since(default: str) -> Any:
     return Query(alias="from", description=f"RFC 3339; default: {default} before `to`")
 
 
-class PeriodAnswer(BaseModel):
-    """`from` and `to` are those that were asked for, widened to quarters of an hour."""
+class FreshAnswer(BaseModel):
+    """Every execution that ended before `as_of` is counted; `lag_seconds` is null while nobody can tell."""
 
     as_of: datetime | None
     lag_seconds: float | None
+
+
+class PeriodAnswer(FreshAnswer):
+    """`from` and `to` are those that were asked for, widened to quarters of an hour."""
+
     timezone: str
     start: datetime = Field(alias="from")
     end: datetime = Field(alias="to")
@@ -50,10 +55,13 @@ def period_json(start: datetime, end: datetime, fresh: Fresh, timezone: str) -> 
     return {
         "from": rfc3339(start),
         "to": rfc3339(end),
-        "as_of": rfc3339(fresh.as_of),
-        "lag_seconds": fresh.lag_seconds,
+        **fresh_json(fresh),
         "timezone": timezone,
     }
+
+
+def fresh_json(fresh: Fresh) -> dict[str, Any]:
+    return {"as_of": rfc3339(fresh.as_of), "lag_seconds": fresh.lag_seconds}
 
 
 class TokenCounts(BaseModel):

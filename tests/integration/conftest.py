@@ -21,6 +21,7 @@ from tests.support.gateway import (
     running_database,
     running_gateway,
 )
+from tests.support.identity import Provider, provider
 from tests.support.postgres import service_url
 
 
@@ -99,3 +100,17 @@ async def uma(gateway: Gateway, person: Person) -> AsyncIterator[httpx.AsyncClie
     """That person's client."""
     async with gateway.client(person) as client:
         yield client
+
+
+@pytest.fixture(scope="module")
+async def idp() -> AsyncIterator[Provider]:
+    """An identity provider."""
+    async with provider() as running:
+        yield running
+
+
+@pytest.fixture(scope="module")
+async def trusting(nats_server: NatsServer, database: Database, idp: Provider) -> AsyncIterator[Gateway]:
+    """A gateway that takes its tokens."""
+    async with running_gateway(nats_server, database, **idp.settings(token_refetch_seconds=0.001)) as running:
+        yield running

@@ -6,9 +6,12 @@ import io
 from typing import Any
 
 import httpx
+import psycopg
 
+from services.gateway.refused_log_ins import AT_ONCE, EVERY_SECONDS, RefusedLogIns
 from shared.ids import new_id
-from tests.support.gateway import SECONDS, Database
+from tests.support.gateway import SECONDS, Database, Gateway
+from tests.support.identity import PASSWORD, add_member, logged_in
 from tests.support.routes import ENGINE
 
 TOPIC = {"engine": "book", "input": {"topic": "Bees"}}
@@ -58,6 +61,60 @@ async def test_sharing_and_publishing_of_what_is_shared_are_acts(
     (await ada.put(f"/v1/engines/{engine}/sharing", json={"visibility": "private"})).raise_for_status()
     found = [(act["action"], act["details"]) for act in await acts(root, target=engine)]
     assert found == [("engines.unshare", {}), ("engines.publish", {"version": 3}), ("engines.share", {})]
+
+
+async def test_sessions_and_own_passwords_are_acts_without_what_was_typed(
+    gateway: Gateway, root: httpx.AsyncClient, database: Database
+) -> None:
+    member, typed = add_member(database), f"typed {new_id()}"
+    async with gateway.client() as client:
+        for email in (member.email, typed):
+            refused = await client.post("/v1/session", json={"email": email, "password": typed})
+            assert refused.status_code == 401
+    async with logged_in(gateway, member) as here, logged_in(gateway, member) as there:
+        change = {"current_password": PASSWORD, "new_password": f"{typed} {PASSWORD}"}
+        assert (await here.put("/v1/me/password", json=change)).status_code == 204
+        assert (await here.delete("/v1/session")).status_code == 204
+        assert (await there.delete("/v1/session")).status_code == 401, "the change has ended it"
+    own = [(act["action"], act["details"]) for act in await acts(root, actor=member.user_id)]
+    assert own == [
+        ("sessions.end", {}),
+        ("users.password", {"sessions_ended": 1}),
+        ("sessions.begin", {}),
+        ("sessions.begin", {}),
+    ]
+    (guess,) = await acts(root, target=member.user_id, action="sessions.refuse")
+    assert (guess["actor"], guess["details"]) == ("unknown", {})
+    (other, *_) = await acts(root, target="unknown", action="sessions.refuse")
+    assert other["at"] > guess["at"]
+    with psycopg.connect(database.server.url) as connection:
+        stored = connection.execute("select count(*) from audit where audit::text ~ %s", [typed]).fetchone()
+    assert stored == (0,)
+
+
+async def test_who_logs_out_everywhere_is_in_the_audit(
+    gateway: Gateway, root: httpx.AsyncClient, database: Database
+) -> None:
+    member = add_member(database)
+    async with logged_in(gateway, member) as client:
+        assert (await client.post("/v1/session/everywhere")).json() == {"ended": 1}
+    (act,) = await acts(root, actor=member.user_id, action="sessions.end_all")
+    assert (act["target"], act["details"]) == (member.user_id, {"sessions_ended": 1})
+
+
+async def test_failed_log_ins_fill_no_database(
+    gateway: Gateway, root: httpx.AsyncClient, database: Database
+) -> None:
+    now = 0.0
+    refused = RefusedLogIns(gateway.parts.db, clock=lambda: now)
+    member = add_member(database)
+    for _ in range(AT_ONCE + 5):
+        await refused.note(member.user_id)
+    now = EVERY_SECONDS
+    await refused.note(member.user_id)
+    found = await acts(root, target=member.user_id, limit=1000)
+    assert len(found) == AT_ONCE + 1
+    assert found[0]["details"] == {"not_listed_before": 5}
 
 
 async def test_acts_are_found_by_who_what_and_when_in_pages_and_as_csv(

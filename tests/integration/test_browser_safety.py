@@ -174,6 +174,13 @@ class TestBounds:
         status, problem, headers = await asyncio.to_thread(talk, open_gateway, head)
         assert (status, problem["code"]) == (431, "headers_too_large")
         assert "application/problem+json" in headers
+        for name in (
+            "content-security-policy",
+            "x-content-type-options",
+            "x-frame-options",
+            "referrer-policy",
+        ):
+            assert f"\r\n{name}: " in headers, "this answer too"
 
     async def test_what_is_not_http_is_told_so(self, open_gateway: Gateway) -> None:
         status, problem, _ = await asyncio.to_thread(talk, open_gateway, b"hello\r\n\r\n")

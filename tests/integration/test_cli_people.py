@@ -1,4 +1,6 @@
-"""`lekhika admin create-user|create-key`: how the first superadmin comes, with nothing but the database's password."""
+"""`lekhika admin create-user|create-key`: how the first superadmin comes, with nothing but the database's password; and
+`keys|revoke-key` of others, by the gateway.
+"""
 
 import json
 from collections.abc import Iterator
@@ -46,11 +48,15 @@ async def test_the_first_superadmin_logs_in_and_the_key_is_good(
         assert (await client.get("/v1/admin/users")).status_code == 200
         assert (await client.get("/v1/executions")).json()["scope"] == "executions:read"
     with psycopg.connect(database.server.url) as connection:
-        query = "select action from audit where actor = 'operator' and details::text ~ %s order by at"
-        assert connection.execute(query, [f"{email}|{user['user_id']}"]).fetchall() == [
-            ("users.create",),
-            ("keys.create",),
-        ]
+        query = (
+            "select action, audit::text from audit where actor = 'operator' and concat(target, details) ~ %s"
+            " order by at"
+        )
+        acts = connection.execute(query, [user["user_id"]]).fetchall()
+    assert [action for action, _ in acts] == ["users.create", "keys.create"]
+    assert not any(written in act for _, act in acts for written in (email, "First", "laptop")), (
+        "an erasure can not take it back"
+    )
     assert PASSWORD not in made.stdout + made.stderr
     again = await lekhika.run(
         "admin", "create-user", "--email", email, "--name", "Twin", DATABASE_URL=database.url
@@ -87,6 +93,29 @@ async def test_a_key_needs_somebody(lekhika: Commands, database: Database) -> No
         "admin", "create-key", "--user", "nobody@example.org", DATABASE_URL=database.url
     )
     assert (result.exit_code, result.refused) == (1, "there is no user nobody@example.org")
+
+
+async def test_a_superadmin_lists_and_revokes_somebody_s_keys(
+    lekhika: Commands, gateway: Gateway, database: Database, person: Person
+) -> None:
+    given = {"LEKHIKA_URL": gateway.url, "LEKHIKA_API_KEY": database.people["root"].key}
+    email = f"uma-{person.user_id}@example.org"
+    listed = await lekhika.run("admin", "keys", email.upper(), "--json", **given)
+    assert listed.exit_code == 0, listed.stdout + listed.stderr
+    (key,) = json.loads(listed.stdout)["items"]
+    table = await lekhika.run("admin", "keys", person.user_id, **given)
+    assert key["id"] in table.stdout
+    done = await lekhika.run("admin", "revoke-key", email, key["id"], "--reason", "lost", **given)
+    assert (done.exit_code, done.stdout.strip()) == (0, f"{key['id']}: revoked")
+    async with gateway.client(person) as client:
+        assert (await client.get("/v1/me")).status_code == 401
+    for arguments, says in (
+        (("keys", "nobody@example.org"), "there is no user nobody@example.org"),
+        (("revoke-key", person.user_id, new_id()), "No such key"),
+    ):
+        refused = await lekhika.run("admin", *arguments, **given)
+        assert refused.exit_code == 1
+        assert says in refused.refused
 
 
 async def test_without_a_database_it_says_where_one_would_be_found(lekhika: Commands, tmp_path: Path) -> None:

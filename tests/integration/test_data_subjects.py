@@ -105,6 +105,26 @@ async def test_an_erasure_refuses_keys_at_once_ends_what_runs_and_can_be_repeate
     with psycopg.connect(database.server.url) as connection:
         query = "SELECT email, display_name, anonymised_at IS NOT NULL FROM users WHERE id = %s"
         assert connection.execute(query, [person.user_id]).fetchone() == (None, "deleted user", True)
+        query = "SELECT count(*) FROM audit WHERE audit::text ~ %s"
+        assert connection.execute(query, [things.mark]).fetchone() == (0,), "nobody can take it out of there"
+
+
+async def test_what_a_request_stores_that_was_under_way_goes_too(
+    gateway: Gateway, database: Database, root: httpx.AsyncClient
+) -> None:
+    person = somebody(database)
+    answer = await root.request("DELETE", f"/v1/admin/users/{person.user_id}", json={"reason": "asked for"})
+    assert answer.status_code == 202
+    database.execute(
+        "insert into engines (owner_id, id, name, definition) values (%s, 'late', 'Late', '{}')",
+        person.user_id,
+    )
+    gateway.parts.eraser.look_now()
+
+    async def gone() -> bool:
+        return _left_of(database, person) == {"users": 1, "erasures": 1}
+
+    await _until(gone)
 
 
 def _left_of(database: Database, person: Person) -> dict[str, int]:

@@ -262,3 +262,13 @@ async def test_the_server_asks_whether_its_client_is_alive(gateway: AsyncEngine)
             for name in ("idle", "interval", "count")
         ]
     assert found == ["30", "5", "3"]
+
+
+async def test_an_error_does_not_tell_what_was_sent(gateway: AsyncEngine) -> None:
+    """It ends up in a log, with its traceback."""
+    with pytest.raises(ProgrammingError) as refusal:
+        async with transaction(gateway, role=Role.USER, user_id=ANN) as connection:
+            await connection.execute(
+                text("SELECT digest FROM sessions WHERE csrf = :csrf"), {"csrf": "a secret"}
+            )
+    assert "a secret" not in str(refusal.value)

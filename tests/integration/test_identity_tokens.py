@@ -1,7 +1,8 @@
 """Tokens of an identity provider, whose keys come over HTTP: who is let in, who is created, what a lost provider costs."""
 
 import asyncio
-from collections.abc import AsyncIterator
+import base64
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import httpx
@@ -10,22 +11,12 @@ import psycopg
 import pytest
 
 from deploy.local.nats_server import NatsServer
+from services.gateway import authenticator, identity_store, provider_keys
+from services.gateway.identity_tokens import Claims
 from shared.ids import new_id
-from tests.integration.test_gateway_requests import problem
-from tests.support.gateway import Database, Gateway, running_gateway
+from tests.integration.test_gateway_requests import GOOD, problem
+from tests.support.gateway import Database, Gateway, Person, running_gateway, watching
 from tests.support.identity import Provider, broadcast, provider
-
-
-@pytest.fixture(scope="module")
-async def idp() -> AsyncIterator[Provider]:
-    async with provider() as running:
-        yield running
-
-
-@pytest.fixture(scope="module")
-async def trusting(nats_server: NatsServer, database: Database, idp: Provider) -> AsyncIterator[Gateway]:
-    async with running_gateway(nats_server, database, **idp.settings(token_refetch_seconds=0.001)) as gateway:
-        yield gateway
 
 
 async def me(gateway: Gateway, token: str) -> httpx.Response:
@@ -52,6 +43,35 @@ async def test_the_first_sight_of_a_subject_creates_the_user_once(
     assert identities(database, subject) == [user_id]
     again = await me(trusting, idp.token("first", sub=subject))
     assert again.json()["user_id"] == user_id
+
+
+async def test_who_asks_while_the_user_is_created_does_not_make_the_first_one_be_refused(
+    trusting: Gateway, idp: Provider, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A second request reads just before the first one writes, and has its answer just after."""
+    token = idp.token("first", sub=new_id())
+    memory, create = trusting.parts.authenticator._identities, identity_store.create
+    find, asked, read, answers = memory._ask, 0, asyncio.Event(), asyncio.Event()
+
+    async def slow(identity: tuple[str, str]) -> Any:
+        nonlocal asked
+        asked += 1
+        found = await find(identity)
+        if asked == 2:
+            read.set()
+            await answers.wait()
+        return found
+
+    async def overtaken(db: Any, claims: Claims) -> None:
+        second = asyncio.create_task(memory.get((claims.issuer, claims.subject)))
+        await read.wait()
+        await create(db, claims)
+        answers.set()
+        second.add_done_callback(lambda _: None)
+
+    monkeypatch.setattr(memory, "_ask", slow)
+    monkeypatch.setattr(identity_store, "create", overtaken)
+    assert (await me(trusting, token)).status_code == 200
 
 
 async def test_two_gateways_create_one_user(
@@ -92,6 +112,7 @@ async def test_an_address_that_was_not_verified_is_not_taken(trusting: Gateway, 
         ({"sub": ""}, "'sub'"),
         ({"sub": "x" * 256}, "'sub'"),
         ({"sub": "a\0b"}, "'sub'"),
+        ({"sub": "a\ud800"}, "'sub'"),
         ({"nbf": 4_000_000_000}, "not valid"),
     ],
 )
@@ -106,6 +127,27 @@ async def test_the_clocks_may_differ_by_the_leeway(trusting: Gateway, idp: Provi
     now = jwt.decode(idp.token("first"), options={"verify_signature": False})["iat"]
     assert (await me(trusting, idp.token("first", exp=now - 20, iat=now + 20))).status_code == 200
     assert (await me(trusting, idp.token("first", exp=now - 40))).status_code == 401
+
+
+async def test_a_live_view_ends_when_its_token_expires(
+    trusting: Gateway, idp: Provider, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """After the leeway, and not before."""
+    ends = datetime.now(UTC).replace(microsecond=0) + timedelta(hours=1)
+    token = idp.token("first", sub=new_id(), exp=int(ends.timestamp()))
+    async with trusting.client(Person("", token)) as client:
+        execution_id = (await client.post("/v1/executions", json=GOOD)).json()["id"]
+        async with watching(client, execution_id) as stream:
+            await stream.until("snapshot")
+            monkeypatch.setattr(authenticator, "_now", lambda: ends + timedelta(seconds=29))
+            async with watching(client, execution_id) as another:
+                await another.until("snapshot")
+            monkeypatch.setattr(authenticator, "_now", lambda: ends + timedelta(seconds=30))
+            await stream.closed()
+
+
+async def test_a_token_may_be_made_out_for_ever(trusting: Gateway, idp: Provider) -> None:
+    assert (await me(trusting, idp.token("first", sub=new_id(), exp=10**18))).status_code == 200
 
 
 async def test_only_the_provider_can_sign(trusting: Gateway, idp: Provider) -> None:
@@ -123,6 +165,7 @@ async def test_only_the_provider_can_sign(trusting: Gateway, idp: Provider) -> N
         f"{head}.{body[:-4]}AAAA.{signature}",
         f"{head}.{body}.x",
         "e30.e30.e30",
+        f"{base64.urlsafe_b64encode(b'[' * 9000).decode()}.e30.e30",  # deeper than Python's own stack
         "a.b.c",
     ]
     for token in forged:
@@ -164,6 +207,15 @@ async def test_known_keys_work_while_the_provider_is_away(
             assert (await me(gateway, idp.token("unseen"))).status_code == 503
             idp.healthy = True
             assert (await me(gateway, idp.token("unseen"))).status_code == 200
+
+
+async def test_keys_that_never_come_whole_are_not_waited_for(
+    nats_server: NatsServer, database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(provider_keys, "FETCH_SECONDS", 0.5)
+    async with provider() as idp, running_gateway(nats_server, database, **idp.settings()) as gateway:
+        idp.endless = True
+        assert (await me(gateway, idp.token("first"))).status_code == 503
 
 
 async def test_a_disabled_user_s_token_is_refused_and_creates_nobody(

@@ -1,16 +1,21 @@
 """API keys over HTTP: shown once, limited by scopes, revoked at once, replaced with an overlap."""
 
 from datetime import UTC, datetime, timedelta
+from types import SimpleNamespace
 from typing import Any
 
 import httpx
 import psycopg
 import pytest
+from nats.errors import OutboundBufferLimitError
 
 from deploy.local.nats_server import NatsServer
+from services.gateway import authenticator
 from services.gateway.keys import MOST_KEYS
+from services.gateway.remembered import Ages
 from services.gateway.scopes import ALL, Scope, needed
 from shared.ids import new_id
+from shared.tables import SYSTEM_USER_ID
 from tests.integration.test_gateway_requests import GOOD, problem
 from tests.support.gateway import Database, Gateway, Person, add_person, running_gateway, watching
 from tests.support.identity import broadcast, eventually
@@ -76,6 +81,21 @@ async def test_a_rotated_key_is_good_until_the_overlap_ends(gateway: Gateway, cl
         assert (fresh["name"], fresh["scopes"]) == (old["name"], ["executions:read", "usage:read"])
         assert await status_of(gateway, fresh["key"]) == 200
         assert await status_of(gateway, old["key"]) == expected
+
+
+async def test_a_new_key_gets_to_its_owner_also_if_nobody_can_be_told(
+    gateway: Gateway, cleo: Person, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def refuse(*_: object) -> None:
+        raise OutboundBufferLimitError
+
+    old = await made(gateway, cleo)
+    async with gateway.client(cleo) as client:
+        monkeypatch.setattr(gateway.parts.authenticator, "_nc", SimpleNamespace(publish=refuse))
+        answer = await client.post(f"/v1/keys/{old['id']}/rotate", json={"overlap_seconds": 0})
+    assert answer.status_code == 201, answer.text
+    assert await status_of(gateway, answer.json()["key"]) == 200
+    assert await status_of(gateway, old["key"]) == 401
 
 
 async def test_a_rotated_key_lives_as_long_as_the_old_one_was_meant_to(
@@ -244,7 +264,35 @@ async def test_what_is_done_with_keys_is_in_the_audit(
         ("keys.rotate", fresh["id"]),
         ("keys.revoke", key["id"]),
     ]
-    assert not any(secret in line[2] for line in lines for secret in (key["key"], fresh["key"]))
+    assert not any(text in line[2] for line in lines for text in (key["key"], fresh["key"], key["name"]))
+
+
+async def test_a_superadmin_sees_and_revokes_the_keys_of_others(
+    gateway: Gateway, database: Database, cleo: Person, root: httpx.AsyncClient
+) -> None:
+    key = await made(gateway, cleo)
+    keys = f"/v1/admin/users/{cleo.user_id}/keys"
+    listed = await root.get(keys)
+    assert key["id"] in [item["id"] for item in listed.json()["items"]]
+    assert key["key"] not in listed.text
+    assert await status_of(gateway, key["key"]) == 200
+    for _ in range(2):  # twice is the same
+        answer = await root.delete(f"{keys}/{key['id']}", params={"reason": "found in a log"})
+        assert answer.status_code == 204
+    assert await status_of(gateway, key["key"]) == 401
+    (act,) = (
+        await root.get("/v1/admin/audit", params={"target": key["id"], "action": "keys.revoke"})
+    ).json()["items"]
+    assert (act["actor"], act["reason"]) == (database.people["root"].user_id, "found in a log")
+    assert act["details"] == {"user_id": cleo.user_id}
+
+
+async def test_a_superadmin_is_told_what_is_not_there(root: httpx.AsyncClient, cleo: Person) -> None:
+    for user_id in (new_id(), "nope", SYSTEM_USER_ID):
+        problem(await root.get(f"/v1/admin/users/{user_id}/keys"), 404, "user_not_found")
+        problem(await root.delete(f"/v1/admin/users/{user_id}/keys/{new_id()}"), 404, "user_not_found")
+    for key_id in (new_id(), "nope"):
+        problem(await root.delete(f"/v1/admin/users/{cleo.user_id}/keys/{key_id}"), 404, "key_not_found")
 
 
 async def test_a_live_view_ends_with_its_key(gateway: Gateway, cleo: Person) -> None:
@@ -256,6 +304,37 @@ async def test_a_live_view_ends_with_its_key(gateway: Gateway, cleo: Person) -> 
             await owner.delete(f"/v1/keys/{key['id']}")
             await stream.closed()
         assert (await client.get(f"/v1/executions/{execution_id}/events")).status_code == 401
+
+
+async def test_a_live_view_ends_when_its_key_expires(
+    gateway: Gateway, cleo: Person, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ends = datetime.now(UTC) + timedelta(hours=1)
+    key = await made(gateway, cleo, expires_at=ends.isoformat())
+    async with gateway.client(Person("", key["key"])) as client:
+        execution_id = (await client.post("/v1/executions", json=GOOD)).json()["id"]
+        async with watching(client, execution_id) as stream:
+            await stream.until("snapshot")
+            monkeypatch.setattr(authenticator, "_now", lambda: ends)
+            await stream.closed()
+        assert (await client.get(f"/v1/executions/{execution_id}/events")).status_code == 401
+
+
+@pytest.mark.parametrize("change", ["revoked_at = now()", "scopes = '{usage:read}'"])
+async def test_a_live_view_ends_with_its_key_also_if_nobody_tells(
+    gateway: Gateway, database: Database, cleo: Person, monkeypatch: pytest.MonkeyPatch, change: str
+) -> None:
+    """A broadcast can be lost: what is remembered is read again, here at once."""
+    key = await made(gateway, cleo)
+    async with gateway.client(Person("", key["key"])) as client:
+        execution_id = (await client.post("/v1/executions", json=GOOD)).json()["id"]
+        async with watching(client, execution_id) as stream:
+            await stream.until("snapshot")
+            monkeypatch.setattr(
+                gateway.parts.authenticator._keys, "_ages", Ages(fresh=0.0, soon=0.0, stale=3600.0)
+            )
+            database.execute(f"update api_keys set {change} where id = %s", key["id"])
+            await stream.closed()
 
 
 async def test_every_route_has_its_scope(anybody: httpx.AsyncClient) -> None:

@@ -9,6 +9,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 
 from deploy.local.postgres import PostgresServer
 from services.gateway.rebuild import Rebuilt, rebuild
+from shared import events as ev
 from shared.db import make_engine
 from shared.ids import new_id
 from tests.support.postgres import service_url
@@ -80,3 +81,15 @@ async def test_rows_that_are_wrong_are_put_right_while_executions_go_on(
         assert len(known) == 51
         assert (await rebuild(world.nc, engine)) == Rebuilt(rows=51)
         await world.caught_up()
+
+
+async def test_a_stop_that_no_projector_has_seen_yet_stays_an_act(world: World, engine: AsyncEngine) -> None:
+    admin = new_id()
+    stop = ev.StopRequested(by=admin, reason="runs away", force=False)
+    stopped = await world.append(*run_of(stop))
+    for _ in range(2):
+        await rebuild(world.nc, engine)
+    async with world.projecting():
+        await world.caught_up()
+    acts = world.ask("SELECT action, target, reason FROM audit WHERE actor = %s", admin)
+    assert acts == [("executions.stop", stopped, "runs away")]

@@ -49,6 +49,15 @@ async def test_log_ins_are_limited_per_email_and_a_good_one_clears_it(
         assert (await tried(gateway, f"{new_id()}@example.org")).status_code == 401
 
 
+async def test_good_log_ins_are_limited_too(nats_server: NatsServer, database: Database) -> None:
+    """Each costs a core for a while: who knows one password must not keep everybody else out."""
+    member, other = add_member(database), add_member(database)
+    async with running_gateway(nats_server, database, login_attempts_per_email=1) as gateway:
+        seen = [(await tried(gateway, member.email, PASSWORD)).status_code for _ in range(11)]
+        assert seen == [200] * 10 + [429]
+        assert (await tried(gateway, other.email, PASSWORD)).status_code == 200
+
+
 @pytest.mark.parametrize(
     ("proxies", "expected"), [("127.0.0.0/8", [401, 401, 429, 401]), ("", [401, 401, 429, 429])]
 )

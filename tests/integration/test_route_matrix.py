@@ -6,12 +6,13 @@ import httpx
 import pytest
 
 from tests.support.gateway import Database, Gateway
+from tests.support.identity import Provider
 from tests.support.routes import RULES, Cast, Rule, Things, dismiss, made_by, new_cast, routes_of
 
 
 @pytest.fixture
-def cast(database: Database) -> Iterator[Cast]:
-    yield new_cast(database)
+def cast(database: Database, idp: Provider) -> Iterator[Cast]:
+    yield new_cast(database, idp)
     dismiss(database)
 
 
@@ -41,13 +42,14 @@ async def _status(
 
 @pytest.mark.parametrize("route", RULES)
 async def test_each_is_answered_as_intended(
-    route: str, gateway: Gateway, database: Database, cast: Cast
+    route: str, trusting: Gateway, database: Database, cast: Cast
 ) -> None:
+    """At a gateway that takes tokens of a provider: elsewhere none is looked at at all."""
     rule = RULES[route]
     async with (
-        gateway.client(cast.owner) as owner,
-        gateway.client(database.people["root"]) as root,
-        gateway.client() as client,
+        trusting.client(cast.owner) as owner,
+        trusting.client(database.people["root"]) as root,
+        trusting.client() as client,
     ):
         things = await made_by(owner, root, cast.owner)
         found: dict[str, int] = {}
@@ -55,17 +57,22 @@ async def test_each_is_answered_as_intended(
             found[name], kind, text = await _status(client, route, rule, things, headers)
             assert kind == "application/problem+json"
             assert things.mark not in text
-        callers = {"other": cast.other, "superadmin": cast.superadmin, "owner": cast.owner}
+        callers = {
+            "other": cast.other.headers,
+            "other by token": cast.by_token,
+            "superadmin": cast.superadmin.headers,
+            "owner": cast.owner.headers,
+        }
         # Who may do it comes last: what it deletes must be there while the others are refused.
-        order = ("other", "owner", "superadmin") if rule.owner == 403 else tuple(callers)
+        order = ("other", "other by token", "owner", "superadmin") if rule.owner == 403 else tuple(callers)
         for name in order:
-            person = callers[name]
-            found[name], _, text = await _status(client, route, rule, things, person.headers)
-            if name == "other":
+            found[name], _, text = await _status(client, route, rule, things, callers[name])
+            if name.startswith("other"):
                 assert things.mark not in text, "another user sees what is not his"
     assert found == {
         **dict.fromkeys(cast.refused, rule.nobody),
         "other": rule.other,
+        "other by token": rule.other,
         "superadmin": rule.superadmin,
         "owner": rule.owner,
     }

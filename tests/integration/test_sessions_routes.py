@@ -1,13 +1,19 @@
 """Sessions of the console: a password, two cookies, a guard against other sites, and ends that count at once."""
 
+import json
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
+
 import argon2
 import httpx
 import psycopg
 import pytest
+from pydantic import SecretStr
 
 from deploy.local.nats_server import NatsServer
-from tests.integration.test_gateway_requests import problem
-from tests.support.gateway import Database, Gateway, running_gateway
+from services.gateway import authenticator, passwords
+from tests.integration.test_gateway_requests import GOOD, problem
+from tests.support.gateway import Database, Gateway, running_gateway, watching
 from tests.support.identity import PASSWORD, Member, add_member, broadcast, eventually, logged_in
 
 SESSION = "/v1/session"
@@ -101,6 +107,27 @@ async def test_log_out_ends_this_session_at_once_everywhere(
         assert (await second.get("/v1/me")).status_code == 200
 
 
+async def test_a_log_in_ends_the_session_that_the_browser_had(gateway: Gateway, member: Member) -> None:
+    async with logged_in(gateway, member) as client, gateway.client() as thief:
+        former = client.cookies["lekhika_session"]
+        assert (await thief.get("/v1/me", headers={"Cookie": f"lekhika_session={former}"})).status_code == 200
+        assert (await log_in(client, member.email)).status_code == 200
+        assert client.cookies["lekhika_session"] != former
+        assert (await thief.get("/v1/me", headers={"Cookie": f"lekhika_session={former}"})).status_code == 401
+        assert (await client.get("/v1/me")).status_code == 200
+
+
+@pytest.mark.parametrize("kind", ["text/plain", "application/x-www-form-urlencoded"])
+async def test_a_form_of_another_site_logs_nobody_in(
+    anybody: httpx.AsyncClient, member: Member, kind: str
+) -> None:
+    """Browsers send such a body across sites without asking first."""
+    body = json.dumps({"email": member.email, "password": PASSWORD})
+    answer = await anybody.post(SESSION, content=body, headers={"Content-Type": kind})
+    problem(answer, 422, "invalid_request")
+    assert "set-cookie" not in answer.headers
+
+
 async def test_log_out_everywhere_ends_all_sessions_of_this_user_only(
     gateway: Gateway, database: Database, member: Member
 ) -> None:
@@ -135,6 +162,36 @@ async def test_a_session_ends_when_it_expires_and_slides_while_it_is_used(
         problem(await client.get("/v1/me"), 401, "unauthorized")
 
 
+async def test_a_live_view_ends_when_its_session_does(
+    gateway: Gateway, member: Member, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with logged_in(gateway, member) as client:
+        execution_id = (await client.post("/v1/executions", json=GOOD)).json()["id"]
+        async with watching(client, execution_id) as stream:
+            await stream.until("snapshot")
+            later = datetime.now(UTC) + timedelta(seconds=gateway.parts.settings.session_idle_seconds)
+            monkeypatch.setattr(authenticator, "_now", lambda: later)
+            await stream.closed()
+
+
+async def test_sessions_that_are_over_are_removed_also_of_people_who_do_not_come_again(
+    nats_server: NatsServer, gateway: Gateway, database: Database, member: Member
+) -> None:
+    query = "select count(*) from sessions where user_id = %s"
+    async with logged_in(gateway, member), logged_in(gateway, member):
+        database.execute(
+            "update sessions set expires_at = now() where id = (select id from sessions where user_id = %s limit 1)",
+            member.user_id,
+        )
+    async with running_gateway(nats_server, database):
+
+        async def one_is_left() -> bool:
+            with psycopg.connect(database.server.url) as connection:
+                return connection.execute(query, [member.user_id]).fetchone() == (1,)
+
+        await eventually(one_is_left)
+
+
 async def test_no_use_keeps_a_session_beyond_its_longest_time(
     nats_server: NatsServer, database: Database, member: Member
 ) -> None:
@@ -164,6 +221,46 @@ async def test_a_changed_password_ends_the_other_sessions(gateway: Gateway, memb
     async with gateway.client() as client:
         assert (await log_in(client, member.email)).status_code == 401
         assert (await log_in(client, member.email, fresh)).status_code == 200
+
+
+@pytest.fixture
+def overtaken(
+    gateway: Gateway, database: Database, member: Member, monkeypatch: pytest.MonkeyPatch
+) -> Iterator[None]:
+    """Whenever a password was found to be the right one, somebody else changes it the next moment."""
+    other = passwords.digest(SecretStr("another horse battery"))
+    real = gateway.parts.passwords.fits
+
+    async def fits(known: str | None, password: SecretStr) -> bool:
+        found = await real(known, password)
+        database.execute("update user_passwords set digest = %s where user_id = %s", other, member.user_id)
+        return found
+
+    monkeypatch.setattr(gateway.parts.passwords, "fits", fits)
+    yield
+    with psycopg.connect(database.server.url) as connection:
+        query = "select digest from user_passwords where user_id = %s"
+        assert connection.execute(query, [member.user_id]).fetchone() == (other,), (
+            "the change that came first stays"
+        )
+
+
+@pytest.mark.usefixtures("overtaken")
+async def test_no_log_in_with_the_old_password_outlives_its_change(
+    anybody: httpx.AsyncClient, member: Member
+) -> None:
+    answer = await log_in(anybody, member.email)
+    problem(answer, 401, "log_in_failed")
+    assert "set-cookie" not in answer.headers
+
+
+async def test_whoever_changes_the_password_must_know_the_one_of_that_moment(
+    gateway: Gateway, member: Member, request: pytest.FixtureRequest
+) -> None:
+    async with logged_in(gateway, member) as client:
+        request.getfixturevalue("overtaken")
+        change = {"current_password": PASSWORD, "new_password": "a third horse battery"}
+        problem(await client.put("/v1/me/password", json=change), 403, "wrong_password")
 
 
 async def test_without_a_password_there_is_none_to_change(ada: httpx.AsyncClient) -> None:

@@ -48,7 +48,9 @@ async def test_without_anything_everything_is_zero(uma: httpx.AsyncClient) -> No
     }
     assert (found["items"], found["totals"], found["timezone"]) == ([], zero, "UTC")
     assert found["executions"] == {"completed": 0, "stopped": 0, "failed": 0, "total": 0}
-    assert (await uma.get("/v1/usage/executions")).json() == {"items": [], "next_cursor": None}
+    recent = (await uma.get("/v1/usage/executions")).json()
+    assert (recent["items"], recent["next_cursor"]) == ([], None)
+    assert recent.keys() >= {"as_of", "lag_seconds"}
 
 
 async def test_the_last_day_by_hour_is_the_default(
@@ -220,6 +222,18 @@ async def test_recent_executions_come_from_the_ledger_newest_first(
     assert 4 < first["duration_seconds"] < 6
     last = (await uma.get("/v1/usage/executions", params={"limit": 10})).json()["items"][-1]
     assert (last["id"], last["kind"], last["tokens"]["total"], last["models"]) == (ids[6], Kind.NONE, 0, [])
+
+
+async def test_recent_executions_are_csv_too(
+    uma: httpx.AsyncClient, person: Person, analytics: AsyncEngine
+) -> None:
+    (only,) = await count(analytics, [(datetime.now(UTC), end(person.user_id, used(), used(PRO)))])
+    answer = await uma.get("/v1/usage/executions", headers={"Accept": "text/csv"})
+    assert answer.headers["content-type"].startswith("text/csv")
+    (line,) = csv.DictReader(io.StringIO(answer.text))
+    assert (line["id"], line["engine_name"], line["status"]) == (only, "Engine", "completed")
+    assert (line["total"], line["models"]) == ("232", f"{FLASH} {PRO}")
+    assert not [name for name in line if "cost" in name or "price" in name]
 
 
 async def test_nobody_sees_what_others_used_nor_any_cost(

@@ -66,6 +66,8 @@ class Provider:
     keys: dict[str, ec.EllipticCurvePrivateKey] = field(default_factory=dict)
     asked: int = 0
     healthy: bool = True
+    endless: bool = False
+    """Its answers go on, a little at a time, until whoever asked leaves."""
 
     @property
     def issuer(self) -> str:
@@ -92,18 +94,30 @@ class Provider:
         return jwt.encode(given, self.keys[kid], algorithm="ES256", headers={"kid": kid})
 
     async def answer(self, scope: Any, receive: Any, send: Any) -> None:
-        del receive
         body: dict[str, Any] = {"issuer": self.issuer, "jwks_uri": f"{self.url}/keys"}
         if scope["path"] == "/keys":
             self.asked += 1
             body = {"keys": [self._public(kid) for kid in self.keys]}
         status = 200 if self.healthy else 503
         await send({"type": "http.response.start", "status": status, "headers": []})
+        while self.endless and not await _left(receive):
+            await send({"type": "http.response.body", "body": b" ", "more_body": True})
         await send({"type": "http.response.body", "body": json.dumps(body).encode()})
 
     def _public(self, kid: str) -> dict[str, Any]:
         jwk: dict[str, Any] = ECAlgorithm.to_jwk(self.keys[kid].public_key(), as_dict=True)
         return {**jwk, "kid": kid, "use": "sig"}
+
+
+async def _left(receive: Any) -> bool:
+    """Whether the caller leaves within a moment."""
+    try:
+        async with asyncio.timeout(0.05):
+            while (await receive())["type"] != "http.disconnect":
+                pass
+    except TimeoutError:
+        return False
+    return True
 
 
 @contextlib.asynccontextmanager

@@ -1,7 +1,6 @@
 """Every route of the gateway, what it should answer to whom, and requests that are good but for who sends them."""
 
-import base64
-import json
+import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -11,6 +10,7 @@ import httpx
 from services.gateway.data_subjects import CONFIRMATION
 from shared.ids import new_id
 from tests.support.gateway import Database, Person, add_person
+from tests.support.identity import Provider
 
 METHODS = ("get", "put", "post", "delete", "patch", "head", "options", "trace")
 
@@ -23,7 +23,7 @@ class Rule:
     other: int
     superadmin: int
     nobody: int = 401
-    """Also with a key that is expired, revoked or malformed, and with somebody else's token."""
+    """Also with a key that is expired, revoked or malformed, and with a token that is not good."""
     body: Any = None
 
 
@@ -97,6 +97,8 @@ RULES: Mapping[str, Rule] = {
     "GET /v1/admin/users/{user_id}": _admin(200),
     "PATCH /v1/admin/users/{user_id}": _admin(200, {"name": "Another"}),
     "PUT /v1/admin/users/{user_id}/password": _admin(204, {"password": "a pass phrase of many words"}),
+    "GET /v1/admin/users/{user_id}/keys": _admin(200),
+    "DELETE /v1/admin/users/{user_id}/keys/{key_id}": _admin(204),
     "GET /v1/admin/users/{user_id}/export": _admin(200),
     "DELETE /v1/admin/users/{user_id}": _admin(202, {"reason": "asked for"}),
     "DELETE /v1/admin/engines/{engine_id}/sharing": _admin(404),  # its author has it for himself
@@ -133,15 +135,18 @@ class Cast:
     owner: Person
     other: Person
     superadmin: Person
+    by_token: Mapping[str, str]
+    """Headers of somebody whom the provider vouches for: another user, whatever the token says of a role."""
     refused: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
     """Headers that make nobody anybody."""
 
 
-def new_cast(database: Database) -> Cast:
+def new_cast(database: Database, provider: Provider) -> Cast:
     people = {name: Person(new_id(), f"lk_{new_id()}") for name in ("owner", "other", "superadmin")}
     for name, person in people.items():
         add_person(database, name, person, "superadmin" if name == "superadmin" else "user")
-    return Cast(**people, refused=_refused(database))
+    token = provider.token("first", sub=new_id(), role="superadmin")
+    return Cast(**people, by_token=_bearer(token), refused=_refused(database, provider))
 
 
 def dismiss(database: Database) -> None:
@@ -151,7 +156,7 @@ def dismiss(database: Database) -> None:
     )
 
 
-def _refused(database: Database) -> Mapping[str, Mapping[str, str]]:
+def _refused(database: Database, provider: Provider) -> Mapping[str, Mapping[str, str]]:
     found: dict[str, Mapping[str, str]] = {"nobody": {}}
     for name, column in (("expired", "expires_at"), ("revoked", "revoked_at")):
         person = Person(new_id(), f"lk_{new_id()}")
@@ -161,18 +166,29 @@ def _refused(database: Database) -> Mapping[str, Mapping[str, str]]:
         )
         found[name] = person.headers
     found["malformed"] = {"Authorization": "Bearer lk_' or 1=1"}
-    found["token of a stranger"] = {"Authorization": f"Bearer {_stranger()}"}
-    return found
+    return found | {name: _bearer(token) for name, token in _foreign_tokens(provider).items()}
 
 
-def _stranger() -> str:
-    """A token that somebody unknown has made out to a superadmin."""
-    parts = (
-        {"alg": "RS256", "typ": "JWT", "kid": "theirs"},
-        {"iss": "https://elsewhere.example", "sub": "root", "aud": "lekhika", "exp": 4102444800},
-    )
-    encoded = [base64.urlsafe_b64encode(json.dumps(part).encode()).decode().rstrip("=") for part in parts]
-    return ".".join([*encoded, base64.urlsafe_b64encode(b"x" * 256).decode().rstrip("=")])
+def _bearer(token: str) -> Mapping[str, str]:
+    return {"Authorization": f"Bearer {token}"}
+
+
+def _foreign_tokens(provider: Provider) -> Mapping[str, str]:
+    """Tokens that are good but for one thing each, and made out to a superadmin."""
+    stranger = Provider(provider.url)
+    stranger.new_key("first")
+    root = {"sub": "root", "role": "superadmin"}
+    good = provider.token("first", **root)
+    return {
+        "token of another issuer": provider.token("first", **root, iss="https://elsewhere.example"),
+        "token for another audience": provider.token("first", **root, aud="another"),
+        "token of yesterday": provider.token("first", **root, exp=int(time.time()) - 86_400),
+        "token that a stranger has signed": stranger.token("first", **root),
+        "token without a signature": good.rpartition(".")[0] + ".",
+        "token with another's signature": good.rpartition(".")[0]
+        + "."
+        + stranger.token("first").rpartition(".")[2],
+    }
 
 
 async def made_by(owner: httpx.AsyncClient, root: httpx.AsyncClient, person: Person) -> Things:

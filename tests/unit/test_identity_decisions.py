@@ -24,6 +24,7 @@ def settings(**changes: object) -> GatewaySettings:
         ({"token_algorithms": ""}, "token_algorithms"),
         ({"trusted_proxies": "10.0.0.0/8,nonsense"}, "trusted_proxies"),
         ({"requests_per_second": -1}, "requests_per_second"),
+        ({"session_idle_seconds": 60}, "session_idle_seconds"),
     ],
 )
 def test_a_setting_that_would_open_a_door_is_refused(given: dict[str, object], field: str) -> None:
@@ -109,6 +110,10 @@ def test_what_limits_remember_is_bounded() -> None:
         ("192.0.2.1", "6.6.6.6", "10.0.0.0/8", "192.0.2.1"),
         ("10.0.0.1", "6.6.6.6, 192.0.2.1", "10.0.0.0/8", "192.0.2.1"),
         ("10.0.0.1", "6.6.6.6, 192.0.2.1, 10.0.0.2", "10.0.0.0/8", "192.0.2.1"),
+        ("10.0.0.1", "6.6.6.6, 192.0.2.1:4711", "10.0.0.0/8", "192.0.2.1"),
+        ("10.0.0.1", "192.0.2.1, 10.0.0.2:4711", "10.0.0.0/8", "192.0.2.1"),
+        ("10.0.0.1", "[2001:db8:1:2:3::4]:4711", "10.0.0.0/8", "2001:db8:1:2::"),
+        ("10.0.0.1", "[2001:db8:1:2:3::4]", "10.0.0.0/8", "2001:db8:1:2::"),
         ("10.0.0.1", "", "10.0.0.0/8", "10.0.0.1"),
         ("10.0.0.1", "nonsense", "10.0.0.0/8", "nonsense"),
         ("2001:db8:1:2:3::4", "", "", "2001:db8:1:2::"),
