@@ -77,6 +77,7 @@ GRANTS: Mapping[str, Mapping[str, str]] = {
         "lekhika_user": "INSERT",
         "lekhika_projector": "INSERT",
         "lekhika_admin": "INSERT SELECT",
+        "lekhika_analytics": "INSERT",
     },
     "erasures": {"lekhika_admin": "INSERT SELECT", "lekhika_janitor": "SELECT"},
 }

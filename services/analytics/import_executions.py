@@ -17,6 +17,7 @@ from typing import Any
 
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
+from services.analytics import acts
 from services.analytics.import_lines import Fault, Line, Names, entry_of, gather, read
 from services.analytics.maintenance import run_program
 from services.analytics.rollup import Entry
@@ -94,7 +95,8 @@ async def import_executions(engine: AsyncEngine, wanted: Wanted) -> dict[str, An
             before += known
             faults += wrong
     new = 0
-    if not wanted.dry_run:
+    if ready and not wanted.dry_run:
+        await acts.record(engine, "usage.import", {"executions": len(ready)})
         for start in range(0, len(ready), CHUNK):
             chunk = ready[start : start + CHUNK]
             counted = await store.count([_arrived(entry_of(group, tiers, prices)) for group in chunk])

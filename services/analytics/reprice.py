@@ -13,6 +13,7 @@ import orjson
 from sqlalchemy import Row
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
+from services.analytics import acts
 from services.analytics.maintenance import run_program
 from services.analytics.pricing import Cost, PriceList
 from services.analytics.ranges import ceiling, floor
@@ -46,6 +47,8 @@ class Change:
 
 async def reprice(engine: AsyncEngine, wanted: Wanted) -> dict[str, Any]:
     """What was changed, or would be. Raises: Unavailable; what was done by then stays, and is exact."""
+    if not wanted.dry_run:
+        await acts.record(engine, "usage.reprice", _about(wanted))
     prices = await Store(engine).prices()
     seen, changes = 0, dict[str, Change]()
 
@@ -65,6 +68,14 @@ async def reprice(engine: AsyncEngine, wanted: Wanted) -> dict[str, Any]:
     async for _ in ranges(engine, step, begin, end, alone=not wanted.dry_run):
         pass
     return {"dry_run": wanted.dry_run, "lines": seen, "changed": _told(changes)}
+
+
+def _about(wanted: Wanted) -> dict[str, str | None]:
+    return {
+        "from": wanted.start.isoformat() if wanted.start else None,
+        "to": wanted.end.isoformat() if wanted.end else None,
+        "model": wanted.model,
+    }
 
 
 def _cost_of(row: Row[Any], prices: PriceList) -> Cost | None:

@@ -39,6 +39,7 @@ def test_every_policy_was_decided_on(database: Database) -> None:
             (table, "all_rows"): ("ALL", frozenset(roles.split()), "all") for table, roles in ALL_ROWS.items()
         },
         ("executions", "ids_for_analytics"): ("SELECT", frozenset({"analytics"}), "all"),
+        ("audit", "operator_acts"): ("INSERT", frozenset({"analytics"}), "operator"),
         **{(table, "own_rows"): ("ALL", frozenset({"user"}), "own") for table in OWN_ROWS},
         **{key: (command, frozenset({"user"}), scope) for key, (command, scope) in OTHER_POLICIES.items()},
     }
@@ -48,6 +49,8 @@ def _scope(terms: Sequence[str | None]) -> str:
     given = [term for term in terms if term is not None]
     if all(term == "true" for term in given):
         return "all"
+    if given == ["(actor = 'operator'::text)"]:
+        return "operator"
     assert all("lekhika.user_id" in term for term in given)
     return "own or shared" if any(" OR shared" in term for term in given) else "own"
 

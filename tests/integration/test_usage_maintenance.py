@@ -9,12 +9,16 @@ from typing import Any
 
 import psycopg
 import pytest
+from sqlalchemy import text
+from sqlalchemy.exc import ProgrammingError
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from deploy.checks import run_checks
 from deploy.local.postgres import PostgresServer
+from services.analytics import reprice
 from services.analytics.import_executions import Wanted, import_executions, names_of, records
 from services.analytics.store import Store
+from shared.db import transaction
 from shared.errors import Permanent
 from shared.ids import new_id
 from tests.support.ledger import USERS, clean_ledger, ledger_database, rows
@@ -47,6 +51,34 @@ def csv_file(folder: Path, *lines: str) -> Path:
     file = folder / "old.csv"
     file.write_text("\n".join([HEADER, *lines]) + "\n")
     return file
+
+
+async def test_what_changes_figures_is_an_act_of_the_operator(
+    server: PostgresServer, engine: AsyncEngine, tmp_path: Path
+) -> None:
+    file = csv_file(tmp_path, f"run-act,{USERS[0]},book,A book,,0,0,0,0,0,failed,{ENDED}")
+    for dry_run in (True, False, False):  # what is only looked at is none, nor what was imported before
+        await import_executions(engine, wanted(file, dry_run=dry_run))
+    for dry_run in (True, False):
+        await reprice.reprice(engine, reprice.Wanted(model="gemini-2.5-pro", dry_run=dry_run))
+    acts = rows(server, "SELECT actor, action, target, details FROM audit ORDER BY at")
+    assert acts == [
+        {"actor": "operator", "action": "usage.import", "target": "usage", "details": {"executions": 1}},
+        {
+            "actor": "operator",
+            "action": "usage.reprice",
+            "target": "usage",
+            "details": {"from": None, "to": None, "model": "gemini-2.5-pro"},
+        },
+    ]
+    with pytest.raises(ProgrammingError):
+        async with transaction(engine) as connection:
+            await connection.execute(
+                text(
+                    "INSERT INTO audit (id, actor, action, target) VALUES (gen_random_uuid(), :who, 'x', 'x')"
+                ),
+                {"who": USERS[0]},
+            )
 
 
 async def test_the_same_file_twice_counts_once(
