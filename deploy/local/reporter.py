@@ -27,6 +27,11 @@ class Reporter:
     def problem(self, line: str) -> None:
         self._console.print(line, style="red", markup=False, highlight=False, soft_wrap=True)
 
+    def restore(self) -> None:
+        """After something that wrote to this terminal could not put it right itself."""
+        self._console.show_cursor()
+        self._console.line()
+
     def total(self, title: str) -> None:
         self._line("green", "ok", title, f"{time.monotonic() - self._begun:5.2f} s")
 

@@ -24,6 +24,8 @@ Readiness = Mapping[str, Any]
 POLL_SECONDS = 0.03
 LOOK_SECONDS = 5.0
 """Between two looks whether a process still answers."""
+LEAVE_SECONDS = 3.0
+"""For what is attended to leave by itself, and to leave the terminal as it was."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -91,13 +93,16 @@ class Supervisor:
                 ended.set()
 
     async def attend(self, process: subprocess.Popen[bytes]) -> int:
-        """Waits for the end of a process that is no member, and returns its code; kills it if cancelled."""
+        """Waits for the end of a process that is no member, and returns its code; ends it if cancelled."""
         self._attended[process] = ended = asyncio.Event()
         try:
             if process.poll() is None:
                 await ended.wait()
             return process.wait()
         finally:
+            if process.poll() is None:
+                process.terminate()
+                await _wait(ended, LEAVE_SECONDS)
             del self._attended[process]
             if process.poll() is None:
                 process.kill()

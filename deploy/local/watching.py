@@ -19,6 +19,7 @@ from deploy.local import queue_words
 from deploy.local.client import Client
 from deploy.local.run_view import NodeView, RunView
 from deploy.local.sse import Event, follow
+from deploy.local.terminal import one_way_out
 
 FRAMES_A_SECOND = 12
 TEXT_LINES = 10
@@ -46,7 +47,11 @@ def watch(client: Client, execution_id: str, *, as_json: bool = False) -> RunVie
             print(json.dumps({"event": event.name, "id": event.id, "data": event.data}), flush=True)
         return view
     console = Console(stderr=True)
-    show_events(events, view, LiveDisplay(console) if console.is_terminal else PlainDisplay(console))
+    if console.is_terminal:
+        with one_way_out():
+            show_events(events, view, LiveDisplay(console))
+    else:
+        show_events(events, view, PlainDisplay(console))
     output = client.text(
         f"/v1/executions/{execution_id}/output", "text/markdown, text/plain;q=0.9, */*;q=0.1"
     )
@@ -102,7 +107,11 @@ class LiveDisplay(Display):
         self._ended: dict[str, float] = {}
 
     def __enter__(self) -> Self:
-        self._live.start()
+        try:
+            self._live.start()
+        except BaseException:
+            self._live.stop()  # an interruption may come after the cursor was hidden
+            raise
         return self
 
     def __exit__(self, *_: object) -> None:
