@@ -17,6 +17,7 @@ from deploy.local.run_view import RunView
 from deploy.local.watching import watch as watch_execution
 
 INTERRUPTED = 130
+HTTP_OK = 200
 IdArgument = Annotated[str, typer.Argument(metavar="ID", help="Id of the execution.")]
 
 
@@ -123,8 +124,16 @@ def stop(
     """Ask for an execution to be stopped; what it has written so far is kept."""
     with open_client(home, as_admin=as_admin) as client:
         body = {"force": force} | ({"reason": reason} if reason else {})
-        execution = client.post(f"/v1/executions/{execution_id}/stop", body)
-    print_json(execution) if as_json else print(f"{execution['id']} {execution['status']}")
+        code, execution = client.posted(f"/v1/executions/{execution_id}/stop", body)
+        earlier = reason and execution.get("stop") and execution["stop"].get("reason") != reason
+        me = client.get("/v1/me")["user_id"] if earlier and not as_json else None
+    if as_json:
+        print_json(execution)
+        return
+    late = code == HTTP_OK and not force  # a forced stop is answered only when it has ended
+    print(f"{execution['id']} {execution['status']}" + (" (had already ended)" if late else ""))
+    if earlier:
+        print(f"an earlier stop holds: {render.asked(execution['stop'], me)}")
 
 
 def show(

@@ -93,7 +93,7 @@ def show_a_stop(client: Client, checks: Checks) -> None:
     kept = client.text(f"/v1/executions/{execution['id']}/output", "text/plain")
     checks.check("the execution is stopped, not completed", ended["status"] == "stopped", ended["status"])
     checks.check(
-        "the socket to the provider was closed", bool(stop.get("closed_at")), render.stop_times(stop)
+        "the socket to the provider was closed", bool(stop.get("closed_at")), render.stop_times(ended)
     )
     checks.check("the text written so far is kept", len(kept) > 0, f"{len(kept)} characters")
     checks.check(

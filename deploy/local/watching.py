@@ -15,7 +15,7 @@ from rich.panel import Panel
 from rich.table import Table
 from rich.text import Text
 
-from deploy.local import queue_words
+from deploy.local import queue_words, render
 from deploy.local.client import Client
 from deploy.local.run_view import NodeView, RunView
 from deploy.local.sse import Event, follow
@@ -142,7 +142,7 @@ class LiveDisplay(Display):
         for name in ("tokens", "time"):
             table.add_column(name, justify="right", no_wrap=True)
         for node in view.in_order():
-            style, state = _MARKS.get(node.status, ("dim", node.status))
+            style, state = _MARKS.get(node.status, ("dim", render.node_state(node.status, ended=view.ended)))
             tokens = str(node.tokens) if node.tokens else ""
             if node.waiting:
                 style, state = "yellow", node.waiting

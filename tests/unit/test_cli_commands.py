@@ -91,6 +91,13 @@ ANSWERS: dict[str, Any] = {
     "/v1/executions/019a/events": SECOND_PART,
     "/v1/executions/019a/output": "# A book",
     "/v1/executions/019s": EXECUTION | {"status": "stopped", "stop": {"by": "me"}},
+    "/v1/executions/019q": EXECUTION
+    | {
+        "status": "stopped",
+        "started_at": None,
+        "stop": {"by": "me", "at": "2026-01-01T00:00:01Z"},
+        "nodes": [{"id": "outline", "kind": "generate", "status": "pending"}],
+    },
     "/v1/executions/019s/events": STOPPED,
     "/v1/executions/019s/output": "",
     "/v1/engines": {
@@ -102,6 +109,13 @@ ANSWERS: dict[str, Any] = {
     "/v1/usage": USAGE,
     "/v1/usage/insights": INSIGHTS,
     "/v1/me": {"user_id": "me"},
+}
+
+
+EARLIER_STOP = {"by": "me", "at": "2026-01-01T00:00:01Z", "reason": "first"}
+POST_ANSWERS: dict[str, tuple[int, Any]] = {
+    "/v1/executions/019e/stop": (200, EXECUTION),
+    "/v1/executions/019r/stop": (202, EXECUTION | {"status": "stopping", "stop": EARLIER_STOP}),
 }
 
 
@@ -123,7 +137,9 @@ class Gateway(BaseHTTPRequestHandler):
     def do_POST(self) -> None:
         body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
         self._note(body)
-        if self.path == "/v1/engines/validate":
+        if self.path in POST_ANSWERS:
+            self._send(*POST_ANSWERS[self.path])
+        elif self.path == "/v1/engines/validate":
             errors = [] if body.get("id") else INVALID["errors"]
             self._send(200, {"valid": not errors, "errors": errors})
         elif not body.get("input") and self.path == "/v1/executions":
@@ -209,6 +225,27 @@ def test_watching_as_json_is_a_line_for_each_event(asked: list[Any]) -> None:
 def test_stop_sends_reason_and_force(asked: list[Any]) -> None:
     assert invoke("stop", "019a", "--reason", "enough", "--force").exit_code == 0
     assert asked[-1][:3] == ("POST", "/v1/executions/019a/stop", {"force": True, "reason": "enough"})
+
+
+def test_a_stop_of_what_has_ended_says_so(asked: list[Any]) -> None:
+    late = invoke("stop", "019e")
+    assert (late.exit_code, late.stdout) == (0, "019a completed (had already ended)\n")
+    assert invoke("stop", "019a").stdout == "019a completed\n"
+
+
+def test_a_second_stop_with_another_reason_says_which_one_holds(asked: list[Any]) -> None:
+    first, second = invoke("stop", "019r", "--reason", "other").stdout.splitlines()
+    assert first == "019a stopping"
+    assert second.startswith("an earlier stop holds: asked by you at ")
+    assert second.endswith("(first)")
+    assert "earlier" not in invoke("stop", "019r", "--reason", "first").stdout
+
+
+def test_what_was_stopped_in_the_queue_had_not_begun_and_reached_no_node(asked: list[Any]) -> None:
+    shown = invoke("show", "019q").stdout
+    assert "it had not begun: no model was called" in shown
+    assert "not reached" in shown
+    assert not {"?", "pending"} & set(shown.split())
 
 
 @pytest.mark.parametrize("command", [["show", "019a"], ["list"], ["usage"]])
