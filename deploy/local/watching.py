@@ -127,16 +127,18 @@ class LiveDisplay(Display):
         return "" if self._view is None else self._frame(self._view)
 
     def _frame(self, view: RunView) -> RenderableType:
+        title = Text(self._title(view), "italic", no_wrap=True, overflow="ellipsis")
         if view.writing is None or view.ended:
-            return self._table(view)
+            return Group(title, self._table(view))
         node = view.nodes[view.writing]
         width = max(20, self._live.console.width - 4)
         wrapped = Text(node.text[-width * TEXT_LINES :]).wrap(self._live.console, width)
         text = Text("\n").join(wrapped[-TEXT_LINES:])
-        return Group(self._table(view), Panel(text, title=node.id, title_align="left", border_style="dim"))
+        panel = Panel(text, title=node.id, title_align="left", border_style="dim")
+        return Group(title, self._table(view), panel)
 
     def _table(self, view: RunView) -> Table:
-        table = Table(box=None, title=self._title(view), title_justify="left", pad_edge=False)
+        table = Table(box=None, pad_edge=False)
         for name in ("node", "state", "model"):
             table.add_column(name, no_wrap=True)
         for name in ("tokens", "time"):
@@ -151,8 +153,8 @@ class LiveDisplay(Display):
 
     def _title(self, view: RunView) -> str:
         passed = time.monotonic() - self._begun
-        waiting = f" ({queue_words.waiting(view.queue)})" if view.queue else ""
-        return f"{view.engine or view.execution_id}: {view.status}{waiting}, {passed:.1f} s"
+        waiting = f"; {queue_words.waiting(view.queue)}" if view.queue else ""
+        return f"{view.engine or view.execution_id}: {view.status}, {passed:.1f} s{waiting}"
 
     def _time_of(self, node: NodeView) -> str:
         begun = self._started.get(node.id)
