@@ -110,13 +110,22 @@ def test_stopping_is_said_at_once_while_the_gateway_has_not_answered(user: Conso
     user.expect_state("stopped")
 
 
-def test_missing_input_is_named_beside_its_field(user: ConsolePage, tolerated: list[str]) -> None:
-    tolerated.append("status of 422")
+def test_missing_input_is_named_beside_its_field_before_anything_is_sent(user: ConsolePage) -> None:
+    sent: list[str] = []
+    user.page.on("request", lambda request: sent.append(request.method))
     user.fill_start("").click()
     field = user.page.locator("#input-topic")
     expect(field).to_have_attribute("aria-invalid", "true")
     expect(field).to_be_focused()
-    expect(user.page.locator("#input-topic-problem")).to_have_text(re.compile(r"\S"))
+    expect(user.page.locator("#input-topic-problem")).to_have_text("Topic is required.")
+    assert "POST" not in sent
+
+
+def test_an_address_that_names_no_page_is_told_so(user: ConsolePage) -> None:
+    user.page.goto(f"{user.url}/#/nonsense")
+    expect(user.page.get_by_role("heading", name="No such page")).to_be_visible()
+    user.page.get_by_role("link", name="To the runs").click()
+    expect(user.page.get_by_role("heading", name="Start a run")).to_be_visible()
 
 
 def test_last_values_are_there_after_a_reload(user: ConsolePage) -> None:
