@@ -126,7 +126,7 @@ async def get_used_executions(
     limit: Annotated[int, Query(json_schema_extra={"enum": list(LIMITS)})] = 10,
 ) -> Response:
     if limit not in LIMITS:
-        raise wrong("limit", f"must be one of {LIMITS}")
+        raise wrong("limit", f"must be one of {', '.join(map(str, LIMITS))}")
     rows = await recent(parts.db, principal.user_id, limit)
     body = {"items": [_used(row) for row in rows], "next_cursor": None}
     return Response(orjson.dumps(body), 200, HEADERS, "application/json")
