@@ -164,3 +164,17 @@ def test_a_book_is_downloaded_under_its_title(user: ConsolePage) -> None:
     with zipfile.ZipFile(begun.value.path()) as file:
         assert "EPUB/chapter-0001.xhtml" in file.namelist()
     expect(user.page.get_by_role("button", name="Download as DOCX")).to_be_enabled()
+
+
+def test_a_book_is_read_formatted_in_a_frame_where_nothing_runs(user: ConsolePage) -> None:
+    user.start("the tides", "short-book")
+    user.expect_state("completed")
+    title = (user.output.text_content() or "").partition("\n")[0].removeprefix("# ")
+    button = user.page.get_by_role("button", name="Formatted")
+    button.click()
+    expect(user.page.locator("iframe.reading")).to_have_attribute("sandbox", "")
+    frame = user.page.frame_locator("iframe.reading")
+    expect(frame.get_by_role("heading", level=1)).to_have_text(title)
+    expect(frame.get_by_role("heading", level=2).first).to_be_visible()
+    button.click()
+    expect(user.output).to_be_visible()
