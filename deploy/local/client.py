@@ -108,7 +108,12 @@ class Client:
         return self._send("GET", path, params=_given(query), timeout=timeout)
 
     def post(self, path: str, body: Any, headers: Mapping[str, str] | None = None) -> Any:
-        return self._send("POST", path, json=body, headers=headers).json()
+        return self.posted(path, body, headers)[1]
+
+    def posted(self, path: str, body: Any, headers: Mapping[str, str] | None = None) -> tuple[int, Any]:
+        """With the status of HTTP, where that tells more than the body."""
+        answer = self._send("POST", path, json=body, headers=headers)
+        return answer.status_code, answer.json()
 
     def put(self, path: str, body: Any) -> Any:
         return self._send("PUT", path, json=body).json()

@@ -9,10 +9,11 @@ from typing import Annotated, Any
 import typer
 
 from deploy.local import render
+from deploy.local.command_group import Commands
 from deploy.local.definition_files import as_text, read_definition
 from deploy.local.options import HOME, AdminOption, HomeOption, JsonOption, open_client, print_json
 
-app = typer.Typer(no_args_is_help=True, help="Engines, from and to files.")
+app = typer.Typer(cls=Commands, no_args_is_help=True, help="Engines, from and to files.")
 IdArgument = Annotated[str, typer.Argument(metavar="ENGINE", help="Id of the engine.")]
 FileArgument = Annotated[
     Path, typer.Argument(metavar="FILE", help="Definition, JSON or YAML; - reads standard input.")

@@ -10,13 +10,16 @@ import typer
 from rich.text import Text
 
 from deploy.local import maintenance, render
+from deploy.local.command_group import Commands
 from deploy.local.home import Home
 from deploy.local.options import HOME, HomeOption, JsonOption, print_json
 
 if TYPE_CHECKING:
     from deploy.checks import Check
 
-rebuild = typer.Typer(no_args_is_help=True, help="Build a read model anew while the system runs.")
+rebuild = typer.Typer(
+    cls=Commands, no_args_is_help=True, help="Build a read model anew while the system runs."
+)
 
 DryRunOption = Annotated[bool, typer.Option("--dry-run", help="Only tell what would be done.")]
 

@@ -1,4 +1,4 @@
-"""`lekhika admin models ...`: the catalogue of models and their prices."""
+"""`lekhika models`, and `lekhika admin models ...`: the catalogue of models and their prices."""
 
 from __future__ import annotations
 
@@ -12,11 +12,13 @@ import typer
 
 from deploy.local import render
 from deploy.local.client import Client
+from deploy.local.command_group import Commands
 from deploy.local.options import HOME, HomeOption, JsonOption, open_client, print_json
 
-app = typer.Typer(no_args_is_help=True, help="The catalogue of models, and what they cost.")
+app = typer.Typer(cls=Commands, no_args_is_help=True, help="The catalogue of models, and what they cost.")
 
 PATH = "/v1/admin/models"
+COLUMNS = ("model", "tier", "input limit", "output limit")
 NameArgument = Annotated[str, typer.Argument(metavar="MODEL", help="Name of the model.")]
 ReasonOption = Annotated[str | None, typer.Option(help="Why; kept in the audit.")]
 AmountOption = Annotated[str | None, typer.Option(metavar="USD", help="USD per million tokens.")]
@@ -44,19 +46,36 @@ def list_(home: HomeOption = HOME, as_json: JsonOption = False) -> None:
         print_json(page)
         return
     now = datetime.now(UTC)
-    columns = ("model", "tier", "input limit", "output limit", "input", "cached", "output", "")
+    columns = (*COLUMNS, "input", "cached", "output", "")
     rows = [
         (
-            item["name"],
-            item["tier"],
-            item["input_limit"] or "",
-            item["output_limit"] or "",
+            *_cells(item),
             *(price_of(item["prices"], kind, now) for kind in ("input", "cached", "output")),
             _remark(item),
         )
         for item in page["items"]
     ]
     render.console().print(render.table(columns, rows, right=columns[2:7]))
+
+
+def models(home: HomeOption = HOME, as_json: JsonOption = False) -> None:
+    """List the models that engines may name, and retired ones with what to take instead."""
+    with open_client(home) as client:
+        page = client.get("/v1/models")
+    if as_json:
+        print_json(page)
+        return
+    rows = [(*_cells(item), _remark(item)) for item in page["items"]]
+    render.console().print(render.table((*COLUMNS, ""), rows, right=COLUMNS[2:]))
+
+
+def register(root: typer.Typer) -> None:
+    root.command()(models)
+
+
+def _cells(item: Mapping[str, Any]) -> tuple[str, ...]:
+    limits = (item["input_limit"], item["output_limit"])
+    return (item["name"], item["tier"], *("" if limit is None else f"{limit:,}" for limit in limits))
 
 
 def price_of(prices: Iterable[Mapping[str, Any]], kind: str, now: datetime) -> str:

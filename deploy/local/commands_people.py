@@ -22,6 +22,7 @@ from deploy.local.program import program_name
 from services.gateway.person_fields import Email, Name, Password, PersonRole
 from services.gateway.scopes import Scope
 from shared.errors import Permanent
+from shared.field_words import told
 
 
 class _NewUser(BaseModel):
@@ -168,4 +169,4 @@ def _checked(values: dict[str, Any]) -> _NewUser:
     except ValidationError as error:
         fault = error.errors(include_input=False, include_url=False)[0]
         option = {"password": "--password-stdin"}.get(str(fault["loc"][0]), f"--{fault['loc'][0]}")
-        raise typer.BadParameter(fault["msg"], param_hint=option) from None
+        raise typer.BadParameter(told(fault), param_hint=option) from None

@@ -17,6 +17,9 @@ from deploy.local.run_view import RunView
 from deploy.local.watching import watch as watch_execution
 
 INTERRUPTED = 130
+HTTP_OK = 200
+PAGE = 100
+"""The most that the gateway gives at once."""
 IdArgument = Annotated[str, typer.Argument(metavar="ID", help="Id of the execution.")]
 
 
@@ -123,8 +126,16 @@ def stop(
     """Ask for an execution to be stopped; what it has written so far is kept."""
     with open_client(home, as_admin=as_admin) as client:
         body = {"force": force} | ({"reason": reason} if reason else {})
-        execution = client.post(f"/v1/executions/{execution_id}/stop", body)
-    print_json(execution) if as_json else print(f"{execution['id']} {execution['status']}")
+        code, execution = client.posted(f"/v1/executions/{execution_id}/stop", body)
+        earlier = reason and execution.get("stop") and execution["stop"].get("reason") != reason
+        me = client.get("/v1/me")["user_id"] if earlier and not as_json else None
+    if as_json:
+        print_json(execution)
+        return
+    late = code == HTTP_OK and not force  # a forced stop is answered only when it has ended
+    print(f"{execution['id']} {execution['status']}" + (" (had already ended)" if late else ""))
+    if earlier:
+        print(f"an earlier stop holds: {render.asked(execution['stop'], me)}")
 
 
 def show(
@@ -162,7 +173,7 @@ def list_(
 ) -> None:
     """List your executions, newest first."""
     with open_client(home, as_admin=as_admin) as client:
-        page = client.get("/v1/executions", status=status, engine=engine, limit=limit, cursor=cursor)
+        page = _newest(client, limit, cursor, status=status, engine=engine)
     if as_json:
         print_json(page)
         return
@@ -180,6 +191,18 @@ def list_(
     columns = ("id", "engine", "status", "tokens", "created", "took")
     nothing = "No executions match." if status or engine or cursor else "No executions yet."
     render.console().print(render.table(columns, rows, right=("tokens", "took")) if rows else nothing)
+
+
+def _newest(client: Client, limit: int, cursor: str | None, **query: str | None) -> dict[str, Any]:
+    """As one page, read in as many as the gateway needs for it."""
+    items: list[Any] = []
+    while True:
+        size = min(PAGE, limit - len(items))
+        page = client.get("/v1/executions", **query, limit=size, cursor=cursor)
+        items += page["items"]
+        cursor = page["next_cursor"]
+        if cursor is None or len(items) >= limit:
+            return {"items": items, "next_cursor": cursor}
 
 
 def register(app: typer.Typer) -> None:

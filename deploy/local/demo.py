@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import subprocess
 import sys
 import tempfile
@@ -17,6 +18,7 @@ from rich.console import Console
 from deploy.local import render
 from deploy.local.client import Client, find_access
 from deploy.local.commands_fleet import TOKEN_KINDS, print_usage
+from deploy.local.commands_runs import INTERRUPTED
 from deploy.local.environment import python_module
 from deploy.local.home import Home, read_json
 from deploy.local.polling import poll_until
@@ -50,20 +52,29 @@ class Checks:
 
 @contextmanager
 def own_stack() -> Iterator[Home]:
-    """A stack in a temporary home; everything has ended, and the home is gone, when this is left."""
-    with tempfile.TemporaryDirectory(prefix="lekhika-demo-") as folder:
-        command = ["up", "--home", folder, "--port", "0", "--no-sample"]
-        process = subprocess.Popen(
+    """A stack in a temporary home. Both are gone when this is left; a home whose stack did not start is kept.
+
+    Raises: StackError, which names that home.
+    """
+    home = Home(Path(tempfile.mkdtemp(prefix="lekhika-demo-")))
+    command = ["up", "--home", str(home.path), "--port", "0", "--no-sample"]
+    failed = False
+    try:
+        with subprocess.Popen(
             python_module("deploy.local.cli", *command), stdout=subprocess.PIPE, start_new_session=True
-        )
-        try:
+        ) as process:
             assert process.stdout is not None
-            if not process.stdout.readline():
-                raise StackError("The stack did not start.")
-            yield Home(Path(folder))
-        finally:
-            process.terminate()
-            process.wait()
+            try:
+                failed = not process.stdout.readline()
+                if failed:
+                    raise StackError(f"The stack did not start. What it has written is kept in {home.logs}.")
+                yield home
+            finally:
+                process.terminate()
+                process.wait()
+    finally:
+        if not failed:
+            shutil.rmtree(home.path)
 
 
 def show_a_run(client: Client, checks: Checks) -> None:
@@ -93,7 +104,7 @@ def show_a_stop(client: Client, checks: Checks) -> None:
     kept = client.text(f"/v1/executions/{execution['id']}/output", "text/plain")
     checks.check("the execution is stopped, not completed", ended["status"] == "stopped", ended["status"])
     checks.check(
-        "the socket to the provider was closed", bool(stop.get("closed_at")), render.stop_times(stop)
+        "the socket to the provider was closed", bool(stop.get("closed_at")), render.stop_times(ended)
     )
     checks.check("the text written so far is kept", len(kept) > 0, f"{len(kept)} characters")
     checks.check(
@@ -149,6 +160,8 @@ def main() -> int:
     except LekhikaError as problem:
         print(problem, file=sys.stderr)
         return 1
+    except KeyboardInterrupt:
+        return INTERRUPTED
     return 1 if checks.failed else 0
 
 

@@ -54,6 +54,11 @@ def status(name: str) -> Text:
     return Text(name, _STYLES.get(name) or _STATE_STYLES.get(name) or "")
 
 
+def node_state(name: str, *, ended: bool) -> str:
+    """The status of a node; once its execution has ended, nothing is pending any more."""
+    return "not reached" if ended and name == "pending" else name
+
+
 def status_and_place(content: Mapping[str, Any]) -> Text:
     """The status of an execution in a list; of a queued one with its place."""
     place = queue_words.place(content.get("queue"))
@@ -138,7 +143,7 @@ def execution(content: Mapping[str, Any], me: str | None) -> Iterable[str | Tabl
             (
                 n["id"],
                 n.get("kind"),
-                status(n["status"]),
+                status(node_state(n["status"], ended=bool(content.get("ended_at")))),
                 n.get("model") or "",
                 tokens(n.get("tokens")),
                 n.get("attempts", ""),
@@ -155,21 +160,31 @@ def _ending(content: Mapping[str, Any], me: str | None) -> Iterable[str]:
     if error:
         where = f" in {error['node']}" if error.get("node") else ""
         yield f"error    {error.get('code')}{where}: {error.get('message')}"
-    stop = content.get("stop")
-    if stop:
-        reason = f" ({stop['reason']})" if stop.get("reason") else ""
-        by = "you" if stop.get("by") == me else stop.get("by")
-        yield f"stop     asked by {by} at {moment(stop.get('at'))}{reason}"
-        yield f"         {stop_times(stop)}"
+    if content.get("stop"):
+        yield f"stop     {asked(content['stop'], me)}"
+        yield f"         {stop_times(content)}"
 
 
-def stop_times(stop: Mapping[str, Any]) -> str:
-    """How long it took from the wish to the closed socket."""
+def asked(stop: Mapping[str, Any], me: str | None) -> str:
+    """Who asked for a stop, told to the user with the id `me`."""
+    reason = f" ({stop['reason']})" if stop.get("reason") else ""
+    by = "you" if stop.get("by") == me else stop.get("by")
+    return f"asked by {by} at {moment(stop.get('at'))}{reason}"
+
+
+def stop_times(content: Mapping[str, Any]) -> str:
+    """How long a stopped execution took from the wish to the closed socket, as far as there was anybody to hear."""
+    stop, ended = content["stop"], content.get("ended_at")
+    if not content.get("started_at"):
+        return "it had not begun: no model was called"
     heard, closed = stop.get("heard_at"), stop.get("closed_at")
-    return (
-        f"heard after {milliseconds_between(stop.get('at'), heard)}, "
-        f"socket closed after {milliseconds_between(stop.get('at'), closed)}"
-    )
+    if not heard:
+        told = "no executor confirmed it" if ended else "not heard yet"
+    else:
+        told = f"heard after {milliseconds_between(stop.get('at'), heard)}"
+    if closed:
+        return f"{told}, socket closed after {milliseconds_between(stop.get('at'), closed)}"
+    return told + (f", ended after {milliseconds_between(stop.get('at'), ended)}" if ended else "")
 
 
 def own_time_zone() -> str:

@@ -93,7 +93,7 @@ class Stack:
         self._choose()
         self.supervisor.install()
         try:
-            async with asyncio.TaskGroup() as group:
+            async with self._reporter.ticking(), asyncio.TaskGroup() as group:
                 messaging = group.create_task(self._start_messaging())
                 if self.provider.start_standin:
                     group.create_task(self._start_member(self._standin_member()))

@@ -17,6 +17,7 @@ from typing import Any
 
 from deploy.local.leftovers import ProcessRecords
 from deploy.local.processes import Launch, StackError, kill_tree, spawn, tail
+from deploy.local.reporter import BUSY
 from deploy.local.restarts import deaths_after, delay_before_restart
 from deploy.local.silence import HANGS_SECONDS, Silence
 
@@ -24,6 +25,8 @@ Readiness = Mapping[str, Any]
 POLL_SECONDS = 0.03
 LOOK_SECONDS = 5.0
 """Between two looks whether a process still answers."""
+LEAVE_SECONDS = 3.0
+"""For what is attended to leave by itself, and to leave the terminal as it was."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -91,13 +94,16 @@ class Supervisor:
                 ended.set()
 
     async def attend(self, process: subprocess.Popen[bytes]) -> int:
-        """Waits for the end of a process that is no member, and returns its code; kills it if cancelled."""
+        """Waits for the end of a process that is no member, and returns its code; ends it if cancelled."""
         self._attended[process] = ended = asyncio.Event()
         try:
             if process.poll() is None:
                 await ended.wait()
             return process.wait()
         finally:
+            if process.poll() is None:
+                process.terminate()
+                await _wait(ended, LEAVE_SECONDS)
             del self._attended[process]
             if process.poll() is None:
                 process.kill()
@@ -119,7 +125,7 @@ class Supervisor:
             async with asyncio.timeout(member.start_seconds):
                 await self._until_ready(running)
         except TimeoutError:
-            problem = f"was not ready within {member.start_seconds:.0f} s"
+            problem = f"was not ready within {member.start_seconds:.0f} s ({BUSY})"
             raise not_started(member.title, problem, running.log) from None
         if running.ended.is_set():
             raise not_started(member.title, f"ended with code {running.process.returncode}", running.log)
@@ -139,7 +145,8 @@ class Supervisor:
             async with asyncio.timeout(limit_seconds):
                 code = await self.attend(spawn(launch))
         except TimeoutError:
-            raise not_started(title, f"did not end within {limit_seconds:.0f} s", launch.log) from None
+            problem = f"did not end within {limit_seconds:.0f} s ({BUSY})"
+            raise not_started(title, problem, launch.log) from None
         if code != 0:
             raise not_started(title, f"failed with code {code}", launch.log)
 

@@ -120,14 +120,30 @@ async def _run_sample(stack: Stack, home: Home, after: AfterReady, reporter: Rep
     command = ["run", "short-book", "--input", f"topic={SAMPLE_TOPIC}", "--follow", "--home", str(home.path)]
     if after.as_json:
         command.append("--json")
-    code = await stack.supervisor.attend(_run_visibly(command))
+    process = _run_visibly(command)
+    try:
+        code = await stack.supervisor.attend(process)
+    finally:
+        if process.returncode == -signal.SIGKILL:
+            reporter.restore()
     if code != 0:
         reporter.problem(f"The sample execution did not succeed (code {code}); logs are in {home.logs}.")
 
 
 def _run_visibly(command: Sequence[str]) -> subprocess.Popen[bytes]:
-    """A command of this program in the caller's terminal and process group, all its output on stdout."""
-    return subprocess.Popen(python_module("deploy.local.cli", *command), stderr=subprocess.STDOUT)
+    """A command of this program in the caller's terminal and process group, all its output on stdout.
+
+    It passes over Ctrl-C, which this program hears as well: only one of the two must tell what that means.
+    """
+
+    def pass_over_interrupts() -> None:
+        signal.signal(signal.SIGINT, signal.SIG_IGN)
+
+    return subprocess.Popen(
+        python_module("deploy.local.cli", *command),
+        stderr=subprocess.STDOUT,
+        preexec_fn=pass_over_interrupts,
+    )
 
 
 def _tell_what_next(stack: Stack, home: Home, reporter: Reporter) -> None:

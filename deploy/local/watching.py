@@ -15,10 +15,11 @@ from rich.panel import Panel
 from rich.table import Table
 from rich.text import Text
 
-from deploy.local import queue_words
+from deploy.local import queue_words, render
 from deploy.local.client import Client
 from deploy.local.run_view import NodeView, RunView
 from deploy.local.sse import Event, follow
+from deploy.local.terminal import one_way_out
 
 FRAMES_A_SECOND = 12
 TEXT_LINES = 10
@@ -46,7 +47,11 @@ def watch(client: Client, execution_id: str, *, as_json: bool = False) -> RunVie
             print(json.dumps({"event": event.name, "id": event.id, "data": event.data}), flush=True)
         return view
     console = Console(stderr=True)
-    show_events(events, view, LiveDisplay(console) if console.is_terminal else PlainDisplay(console))
+    if console.is_terminal:
+        with one_way_out():
+            show_events(events, view, LiveDisplay(console))
+    else:
+        show_events(events, view, PlainDisplay(console))
     output = client.text(
         f"/v1/executions/{execution_id}/output", "text/markdown, text/plain;q=0.9, */*;q=0.1"
     )
@@ -102,7 +107,11 @@ class LiveDisplay(Display):
         self._ended: dict[str, float] = {}
 
     def __enter__(self) -> Self:
-        self._live.start()
+        try:
+            self._live.start()
+        except BaseException:
+            self._live.stop()  # an interruption may come after the cursor was hidden
+            raise
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -118,22 +127,24 @@ class LiveDisplay(Display):
         return "" if self._view is None else self._frame(self._view)
 
     def _frame(self, view: RunView) -> RenderableType:
+        title = Text(self._title(view), "italic", no_wrap=True, overflow="ellipsis")
         if view.writing is None or view.ended:
-            return self._table(view)
+            return Group(title, self._table(view))
         node = view.nodes[view.writing]
         width = max(20, self._live.console.width - 4)
         wrapped = Text(node.text[-width * TEXT_LINES :]).wrap(self._live.console, width)
         text = Text("\n").join(wrapped[-TEXT_LINES:])
-        return Group(self._table(view), Panel(text, title=node.id, title_align="left", border_style="dim"))
+        panel = Panel(text, title=node.id, title_align="left", border_style="dim")
+        return Group(title, self._table(view), panel)
 
     def _table(self, view: RunView) -> Table:
-        table = Table(box=None, title=self._title(view), title_justify="left", pad_edge=False)
+        table = Table(box=None, pad_edge=False)
         for name in ("node", "state", "model"):
             table.add_column(name, no_wrap=True)
         for name in ("tokens", "time"):
             table.add_column(name, justify="right", no_wrap=True)
         for node in view.in_order():
-            style, state = _MARKS.get(node.status, ("dim", node.status))
+            style, state = _MARKS.get(node.status, ("dim", render.node_state(node.status, ended=view.ended)))
             tokens = str(node.tokens) if node.tokens else ""
             if node.waiting:
                 style, state = "yellow", node.waiting
@@ -142,8 +153,8 @@ class LiveDisplay(Display):
 
     def _title(self, view: RunView) -> str:
         passed = time.monotonic() - self._begun
-        waiting = f" ({queue_words.waiting(view.queue)})" if view.queue else ""
-        return f"{view.engine or view.execution_id}: {view.status}{waiting}, {passed:.1f} s"
+        waiting = f"; {queue_words.waiting(view.queue)}" if view.queue else ""
+        return f"{view.engine or view.execution_id}: {view.status}, {passed:.1f} s{waiting}"
 
     def _time_of(self, node: NodeView) -> str:
         begun = self._started.get(node.id)

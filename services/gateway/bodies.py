@@ -8,6 +8,7 @@ from fastapi import Request
 from pydantic import BaseModel, ValidationError
 
 from services.gateway.problems import FieldError, Problem, invalid
+from shared.field_words import told
 
 MAX_DEPTH = 32
 """Levels of lists and objects within each other."""
@@ -75,18 +76,6 @@ def parsed(model: type[M], value: dict[str, Any], prefix: str = "") -> M:
 
 def field_errors(error: ValidationError, prefix: str = "") -> Sequence[FieldError]:
     return [
-        FieldError(
-            prefix + ".".join(str(part) for part in fault["loc"]), _detail(fault["type"], fault["msg"])
-        )
+        FieldError(prefix + ".".join(str(part) for part in fault["loc"]), told(fault))
         for fault in error.errors(include_input=False, include_url=False)
     ]
-
-
-def _detail(kind: str, message: str) -> str:
-    match kind:
-        case "missing":
-            return "is required"
-        case "extra_forbidden":
-            return "is not known"
-        case _:
-            return message

@@ -16,6 +16,7 @@ from starlette.exceptions import HTTPException
 
 from shared.artifacts import ArtifactGone
 from shared.errors import LekhikaError, LogFull, Permanent, Unavailable, UnknownEvent
+from shared.field_words import told
 
 MEDIA_TYPE = "application/problem+json"
 RETRY_SECONDS = 2
@@ -112,7 +113,7 @@ async def _problem(_: Request, error: Exception) -> Response:
 async def _validation(_: Request, error: Exception) -> Response:
     assert isinstance(error, RequestValidationError)
     faults = [
-        FieldError(".".join(str(part) for part in e["loc"][1:]) or "body", e["msg"]) for e in error.errors()
+        FieldError(".".join(str(part) for part in e["loc"][1:]) or "body", told(e)) for e in error.errors()
     ]
     return invalid("Some of the request's parameters are not valid.", faults).response()
 

@@ -68,7 +68,7 @@ def execution_json(
         "engine": engine_json(state.engine),
         **progress_json(state, retention, state.tokens, place),
         "kind": state.kind.value,
-        "input": body.input,
+        "input": input_json(body),
         "limits": state.limits.model_dump(),
         "nodes": [node_json(*found) for found in nodes_of(state, body.workflow.nodes)],
         "usage": usage_json(state.usage),
@@ -76,6 +76,12 @@ def execution_json(
         "output": f"{url_of(state.id)}/output",
         "events": f"{url_of(state.id)}/events",
     }
+
+
+def input_json(body: ev.RequestBody) -> dict[str, Any]:
+    """In the order of the form: what must be given first, else as the engine names them."""
+    required = {name for name, spec in body.workflow.inputs.items() if spec.required}
+    return dict(sorted(body.input.items(), key=lambda given: given[0] not in required))
 
 
 def engine_json(engine: ev.EngineRef) -> dict[str, Any]:

@@ -26,6 +26,7 @@ from services.gateway.person_fields import GivenPassword
 from services.gateway.session_store import set_password
 from shared.db import Role, make_engine, transaction
 from shared.errors import LekhikaError, Permanent
+from shared.field_words import told
 from shared.ids import new_id
 from shared.settings import load
 from shared.tables import SYSTEM_USER_ID
@@ -107,7 +108,7 @@ def main() -> int:
     except ValidationError as error:
         # without the values: they hold keys
         for fault in error.errors(include_input=False, include_url=False):
-            sys.stderr.write(f"seed: {'.'.join(map(str, fault['loc'])) or 'input'}: {fault['msg']}\n")
+            sys.stderr.write(f"seed: {'.'.join(map(str, fault['loc'])) or 'input'}: {told(fault)}\n")
         return 2
     try:
         asyncio.run(seed(settings.database_url.get_secret_value(), wanted))

@@ -134,7 +134,7 @@ async def get_used_executions(
     accept: Accept = None,
 ) -> Response:
     if limit not in LIMITS:
-        raise wrong("limit", f"must be one of {LIMITS}")
+        raise wrong("limit", f"must be one of {', '.join(map(str, LIMITS))}")
     fresh = await freshness.now()
     items = [_used(row) for row in await recent(parts.db, principal.user_id, limit)]
     if prefers_csv(accept):

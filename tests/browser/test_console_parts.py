@@ -30,6 +30,18 @@ STARTS = """async () => {
 }"""
 
 
+HINT = """async input => {
+    const { hintOf } = await import("/console/input_field.js");
+    return hintOf(input);
+}"""
+
+
+BARE = """async text => {
+    const { bare } = await import("/console/reading_view.js");
+    return bare(text);
+}"""
+
+
 @pytest.fixture
 def served(page: Page, stack: Stack) -> Page:
     page.goto(f"{stack.gateway_url}/")
@@ -64,3 +76,30 @@ def test_events_are_read_wherever_the_stream_is_cut(served: Page) -> None:
 
 def test_double_click_and_retry_carry_one_key(served: Page) -> None:
     assert served.evaluate(STARTS) == [True, True, False]
+
+
+@pytest.mark.parametrize(
+    ("given", "hint"),
+    [
+        (
+            {"type": "text", "description": "What it is about", "max_length": 2000},
+            "What it is about. At most 2,000 characters.",
+        ),
+        ({"type": "text", "description": "About what?"}, "About what?"),
+        ({"type": "number", "minimum": 100, "maximum": 12000}, "100 to 12,000."),
+    ],
+)
+def test_a_hint_is_made_of_sentences(served: Page, given: dict[str, Any], hint: str) -> None:
+    assert served.evaluate(HINT, given) == hint
+
+
+def test_a_formatted_output_has_neither_style_nor_a_way_out(served: Page) -> None:
+    page = (
+        "<html><head><style>p { color: red }</style></head><body><nav><a href='#a'>Contents</a></nav>"
+        "<p><a href='https://example.org/'>a link</a></p>"
+        '<table><tbody><tr><td style="text-align:right">1</td></tr></tbody></table></body></html>'
+    )
+    found = served.evaluate(BARE, page)
+    assert "<p><a>a link</a></p>" in found
+    assert '<td align="right">1</td>' in found
+    assert not [part for part in ("style", "href", "nav") if part in found]

@@ -110,13 +110,22 @@ def test_stopping_is_said_at_once_while_the_gateway_has_not_answered(user: Conso
     user.expect_state("stopped")
 
 
-def test_missing_input_is_named_beside_its_field(user: ConsolePage, tolerated: list[str]) -> None:
-    tolerated.append("status of 422")
+def test_missing_input_is_named_beside_its_field_before_anything_is_sent(user: ConsolePage) -> None:
+    sent: list[str] = []
+    user.page.on("request", lambda request: sent.append(request.method))
     user.fill_start("").click()
     field = user.page.locator("#input-topic")
     expect(field).to_have_attribute("aria-invalid", "true")
     expect(field).to_be_focused()
-    expect(user.page.locator("#input-topic-problem")).to_have_text(re.compile(r"\S"))
+    expect(user.page.locator("#input-topic-problem")).to_have_text("Topic is required.")
+    assert "POST" not in sent
+
+
+def test_an_address_that_names_no_page_is_told_so(user: ConsolePage) -> None:
+    user.page.goto(f"{user.url}/#/nonsense")
+    expect(user.page.get_by_role("heading", name="No such page")).to_be_visible()
+    user.page.get_by_role("link", name="To the runs").click()
+    expect(user.page.get_by_role("heading", name="Start a run")).to_be_visible()
 
 
 def test_last_values_are_there_after_a_reload(user: ConsolePage) -> None:
@@ -155,3 +164,17 @@ def test_a_book_is_downloaded_under_its_title(user: ConsolePage) -> None:
     with zipfile.ZipFile(begun.value.path()) as file:
         assert "EPUB/chapter-0001.xhtml" in file.namelist()
     expect(user.page.get_by_role("button", name="Download as DOCX")).to_be_enabled()
+
+
+def test_a_book_is_read_formatted_in_a_frame_where_nothing_runs(user: ConsolePage) -> None:
+    user.start("the tides", "short-book")
+    user.expect_state("completed")
+    title = (user.output.text_content() or "").partition("\n")[0].removeprefix("# ")
+    button = user.page.get_by_role("button", name="Formatted")
+    button.click()
+    expect(user.page.locator("iframe.reading")).to_have_attribute("sandbox", "")
+    frame = user.page.frame_locator("iframe.reading")
+    expect(frame.get_by_role("heading", level=1)).to_have_text(title)
+    expect(frame.get_by_role("heading", level=2).first).to_be_visible()
+    button.click()
+    expect(user.output).to_be_visible()

@@ -3,6 +3,8 @@
 import random
 from pathlib import Path
 
+import pytest
+
 from services.analytics.store import Store
 from tests.support.exactness import storm
 from tests.support.ledger import clean_ledger, expected, found, ledger_database, plain
@@ -10,6 +12,7 @@ from tests.support.ledger import clean_ledger, expected, found, ledger_database,
 EXECUTIONS, ROUNDS = 8_000, 4
 
 
+@pytest.mark.timeout(3600)
 async def test_every_token_and_tenth_decimal_after_replays_cuts_rebuilds_and_repricing(
     tmp_path: Path,
 ) -> None:

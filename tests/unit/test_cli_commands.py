@@ -3,172 +3,24 @@
 import json
 import subprocess
 import sys
-import threading
 from collections.abc import Iterator
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any
 
 import pytest
 from typer.testing import CliRunner
 
 from deploy.local.cli import build
 from deploy.local.client import NoAnswer, Refused
-
-TOKENS = {
-    "input": 10,
-    "cached": 0,
-    "output": 5,
-    "thoughts": 0,
-    "tool": 0,
-    "total": 15,
-    "certainty": "measured",
-}
-EXECUTION = {
-    "id": "019a",
-    "engine": {"id": "short-book", "name": "Short book", "version": 1},
-    "status": "completed",
-    "nodes": [
-        {
-            "id": "outline",
-            "kind": "generate",
-            "status": "completed",
-            "model": "m",
-            "tokens": TOKENS,
-            "attempts": 1,
-        }
-    ],
-    "tokens": TOKENS,
-    "created_at": "2026-01-01T00:00:00Z",
-    "started_at": "2026-01-01T00:00:00Z",
-    "ended_at": "2026-01-01T00:00:02Z",
-}
-FIRST_PART = (
-    'id: 1\nevent: snapshot\ndata: {"status": "running"}\n\n'
-    'id: 2\nevent: node\ndata: {"id": "edit", "status": "running"}\n\n'
-)
-SECOND_PART = 'id: 3\nevent: end\ndata: {"status": "completed", "output": "/v1/executions/019a/output"}\n\n'
-STOPPED = 'id: 3\nevent: end\ndata: {"status": "stopped"}\n\n'
-SHARED = {"id": "theirs", "version": 4, "owner": "somebody", "shared": True}
-USAGE = {
-    "items": [{"bucket": "2026-01-01T05:45:00+05:45", "model": "m", "tokens": TOKENS}],
-    "totals": TOKENS | {"certainty": "unknown"},
-    "as_of": "2026-01-01T00:00:00Z",
-    "lag_seconds": 0,
-    "timezone": "Asia/Kathmandu",
-}
-INSIGHTS = {
-    "items": [
-        {
-            "engine": {"id": "short-book", "name": "Short book"},
-            "runs": 3,
-            "completed": 2,
-            "stopped": 1,
-            "failed": 0,
-            "success_rate": 0.6667,
-            "mean_tokens": 1110.7,
-            "mean_duration_seconds": None,
-            "certainty": "measured",
-        }
-    ],
-    "from": "2026-01-01T00:00:00Z",
-    "to": "2026-01-02T00:00:00Z",
-    "as_of": "2026-01-01T00:00:00Z",
-    "lag_seconds": 0,
-    "timezone": "Asia/Kathmandu",
-}
-INVALID = {
-    "title": "Invalid input",
-    "status": 422,
-    "detail": "An input is missing.",
-    "code": "invalid_input",
-    "errors": [{"field": "input.topic", "detail": "is required"}],
-}
-
-ANSWERS: dict[str, Any] = {
-    "/v1/executions": {"items": [EXECUTION], "next_cursor": None},
-    "/v1/executions/019a": EXECUTION,
-    "/v1/executions/019a/events": SECOND_PART,
-    "/v1/executions/019a/output": "# A book",
-    "/v1/executions/019s": EXECUTION | {"status": "stopped", "stop": {"by": "me"}},
-    "/v1/executions/019s/events": STOPPED,
-    "/v1/executions/019s/output": "",
-    "/v1/engines": {
-        "items": [{"id": "mine", "version": 1, "owner": "me"}, SHARED],
-        "drafts": [],
-        "next_cursor": None,
-    },
-    "/v1/engines/short-book": {"id": "short-book", "inputs": {"chapters": {"type": "number"}}},
-    "/v1/usage": USAGE,
-    "/v1/usage/insights": INSIGHTS,
-    "/v1/me": {"user_id": "me"},
-}
-
-
-class Gateway(BaseHTTPRequestHandler):
-    """Remembers what it was asked; the first stream of events is cut after two of them."""
-
-    asked: ClassVar[list[tuple[str, str, Any, str | None]]] = []
-
-    def do_GET(self) -> None:
-        self._note(None)
-        path = self.path.partition("?")[0]
-        if path == "/v1/executions/019a/events" and self.headers["Last-Event-ID"] is None:
-            self._send(200, FIRST_PART)
-        elif path in ANSWERS:
-            self._send(200, ANSWERS[path])
-        else:
-            self._send(404, {"title": "Not found", "status": 404, "detail": "There is no such thing."})
-
-    def do_POST(self) -> None:
-        body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
-        self._note(body)
-        if self.path == "/v1/engines/validate":
-            errors = [] if body.get("id") else INVALID["errors"]
-            self._send(200, {"valid": not errors, "errors": errors})
-        elif not body.get("input") and self.path == "/v1/executions":
-            self._send(422, INVALID)
-        else:
-            self._send(202, EXECUTION)
-
-    def do_PUT(self) -> None:
-        body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
-        self._note(body)
-        self._send(200, body | {"version": body.get("version", 1), "owner": "me"})
-
-    def _note(self, body: Any) -> None:
-        self.asked.append((self.command, self.path, body, self.headers["Authorization"]))
-
-    def _send(self, status: int, content: Any) -> None:
-        data = content.encode() if isinstance(content, str) else json.dumps(content).encode()
-        self.send_response(status)
-        kind = "text/event-stream" if self.path.endswith("/events") else "application/json"
-        self.send_header("Content-Type", kind)
-        self.send_header("Content-Length", str(len(data)))
-        if "format=" in self.path:
-            self.send_header(
-                "Content-Disposition", "attachment; filename=\"T.md\"; filename*=UTF-8''..%2FTh%C3%A9.md"
-            )
-            self.send_header("X-Lekhika-Partial", "true" if "019s" in self.path else "false")
-        self.end_headers()
-        self.wfile.write(data)
-
-    def log_message(self, *_: Any) -> None:
-        return
+from tests.support.cli_gateway import INVALID, Asked, serving
 
 
 @pytest.fixture
-def asked(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[tuple[str, str, Any, str | None]]]:
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Gateway)
-    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
-    thread.start()
-    monkeypatch.setenv("LEKHIKA_URL", f"http://127.0.0.1:{server.server_port}")
-    monkeypatch.setenv("LEKHIKA_API_KEY", "lk_test")
-    Gateway.asked.clear()
-    yield Gateway.asked
-    server.shutdown()
-    thread.join()
-    server.server_close()
+def asked(monkeypatch: pytest.MonkeyPatch) -> Iterator[Asked]:
+    with serving() as (url, asked):
+        monkeypatch.setenv("LEKHIKA_URL", url)
+        monkeypatch.setenv("LEKHIKA_API_KEY", "lk_test")
+        yield asked
 
 
 def invoke(*arguments: str) -> Any:
@@ -209,6 +61,27 @@ def test_watching_as_json_is_a_line_for_each_event(asked: list[Any]) -> None:
 def test_stop_sends_reason_and_force(asked: list[Any]) -> None:
     assert invoke("stop", "019a", "--reason", "enough", "--force").exit_code == 0
     assert asked[-1][:3] == ("POST", "/v1/executions/019a/stop", {"force": True, "reason": "enough"})
+
+
+def test_a_stop_of_what_has_ended_says_so(asked: list[Any]) -> None:
+    late = invoke("stop", "019e")
+    assert (late.exit_code, late.stdout) == (0, "019a completed (had already ended)\n")
+    assert invoke("stop", "019a").stdout == "019a completed\n"
+
+
+def test_a_second_stop_with_another_reason_says_which_one_holds(asked: list[Any]) -> None:
+    first, second = invoke("stop", "019r", "--reason", "other").stdout.splitlines()
+    assert first == "019a stopping"
+    assert second.startswith("an earlier stop holds: asked by you at ")
+    assert second.endswith("(first)")
+    assert "earlier" not in invoke("stop", "019r", "--reason", "first").stdout
+
+
+def test_what_was_stopped_in_the_queue_had_not_begun_and_reached_no_node(asked: list[Any]) -> None:
+    shown = invoke("show", "019q").stdout
+    assert "it had not begun: no model was called" in shown
+    assert "not reached" in shown
+    assert not {"?", "pending"} & set(shown.split())
 
 
 @pytest.mark.parametrize("command", [["show", "019a"], ["list"], ["usage"]])
@@ -268,6 +141,35 @@ def test_no_gateway_is_said_plainly(monkeypatch: pytest.MonkeyPatch) -> None:
     result = invoke("list")
     assert isinstance(result.exception, NoAnswer)
     assert "http://127.0.0.1:1" in str(result.exception)
+
+
+@pytest.mark.parametrize(("limit", "found", "left"), [("120", 120, "120"), ("1000", 150, None)])
+def test_a_long_list_is_read_in_pages(asked: list[Any], limit: str, found: int, left: str | None) -> None:
+    page = json.loads(invoke("list", "--engine", "many", "--limit", limit, "--json").stdout)
+    assert (len(page["items"]), page["next_cursor"]) == (found, left)
+
+
+def test_everybody_may_list_the_models(asked: list[Any]) -> None:
+    head, row = invoke("models").stdout.splitlines()
+    assert head.split() == ["model", "tier", "input", "limit", "output", "limit"]
+    assert row.split() == ["old", "included", "1,048,576", "retired,", "take", "new"]
+    assert asked[-1][1] == "/v1/models"
+
+
+@pytest.mark.parametrize(
+    ("words", "told"),
+    [
+        (["--home", "X", "list"], "--home goes after the command"),
+        (["engine", "--json", "list"], "--json goes after the command"),
+        (["follow", "019a"], "Did you mean 'watch'?"),
+        (["stopp", "019a"], "Did you mean 'stop'?"),
+        (["--nonsense"], "No such option: --nonsense"),
+    ],
+)
+def test_what_stands_in_the_wrong_place_or_is_named_otherwise_is_told_so(words: list[str], told: str) -> None:
+    result = invoke(*words)
+    assert result.exit_code == 2
+    assert told in result.output
 
 
 def lekhika(*arguments: str) -> subprocess.CompletedProcess[str]:

@@ -1,12 +1,16 @@
 """Server-sent events and the view folded from them."""
 
+import io
+import time
 from typing import Any
 
 import pytest
+from rich.console import Console
 
 from deploy.local import queue_words
 from deploy.local.run_view import RunView
 from deploy.local.sse import Event, parse
+from deploy.local.watching import LiveDisplay
 
 
 def event(name: str, **data: Any) -> Event:
@@ -112,6 +116,24 @@ def test_a_place_is_told_in_words_and_an_estimate_as_one(
     queue = {"position": position, "ahead": position - 1, "estimated_wait_seconds": seconds}
     assert queue_words.waiting(queue) == words
     assert queue_words.waiting(None) == ""
+
+
+def test_the_head_of_the_live_view_stays_on_one_line_however_narrow_its_table(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    view = RunView("e")
+    queue = {"position": 58, "ahead": 57, "estimated_wait_seconds": 120.0}
+    nodes = [{"id": "edit", "status": "pending"}]
+    view.apply(event("snapshot", status="queued", queue=queue, nodes=nodes, engine={"name": "Short book"}))
+    console = Console(file=io.StringIO(), width=80)
+    monkeypatch.setattr(time, "monotonic", lambda: 7.0)
+    display = LiveDisplay(console)
+    display.show(view, [])
+    console.print(display._render())
+    assert isinstance(console.file, io.StringIO)
+    head, columns, _ = console.file.getvalue().splitlines()
+    assert head.strip() == "Short book: queued, 0.0 s; place 58, about 2 min (estimated)"
+    assert columns.split() == ["node", "state", "model", "tokens", "time"]
 
 
 def test_the_end_has_the_final_status() -> None:

@@ -10,9 +10,10 @@ from services.gateway.idempotency import digest_of, is_key
 from services.gateway.output import nearest
 from services.gateway.problems import Problem
 from services.gateway.projection import project
-from services.gateway.resource import node_json, nodes_of
+from services.gateway.resource import input_json, node_json, nodes_of
 from services.gateway.wanted_form import Wish
 from services.gateway.workers import GONE_SECONDS, Fleet
+from shared import events as ev
 from shared.deltas import Delta
 from shared.lost import text_of
 from shared.workflow import Limits
@@ -202,3 +203,13 @@ def test_the_last_round_stands_for_a_repeat() -> None:
 )
 def test_the_title_is_the_longest_text_of_the_input(given: dict[str, object], title: str | None) -> None:
     assert project(history(requested(input=given)), {}).rows[0].title == title
+
+
+def test_inputs_are_told_in_the_order_of_the_form() -> None:
+    must, may = {"type": "text", "required": True}, {"type": "text"}
+    node = {"id": "text", "kind": "template", "template": "x"}
+    of_form = workflow(
+        {"inputs": {"a": may, "b": must, "c": may, "d": must}, "nodes": [node], "output": "text"}
+    )
+    body = ev.RequestBody(workflow=of_form, input=dict.fromkeys("abcd", "x"))
+    assert list(input_json(body)) == ["b", "d", "a", "c"]

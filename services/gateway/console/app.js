@@ -11,7 +11,7 @@ import { isSuperadmin, loadMe, logOut, me, meProblem } from "./session.js";
 import { UsagePage } from "./usage_page.js";
 import { WorkersPage } from "./workers_page.js";
 
-const TITLES = { runs: "Runs", run: "Run", usage: "Usage", workers: "Workers" };
+const TITLES = { runs: "Runs", run: "Run", usage: "Usage", workers: "Workers", none: "No such page" };
 
 export function App() {
   const { page } = route.value;
@@ -42,9 +42,19 @@ function Page() {
       return html`<${UsagePage} />`;
     case "workers":
       return html`<${WorkersPage} />`;
+    case "none":
+      return html`<${NoSuchPage} />`;
     default:
       return html`<${RunsPage} />`;
   }
+}
+
+function NoSuchPage() {
+  return html`<section class="card">
+    <h1>No such page</h1>
+    <p>The address ends with <code>${location.hash}</code>, and there is no page of that name.</p>
+    <p><a href="#/">To the runs</a></p>
+  </section>`;
 }
 
 function Entering() {

@@ -52,6 +52,16 @@ export function bodyOf(inputs, typed) {
   return body;
 }
 
+/**
+ * What has to be given and is not, known without asking the gateway.
+ *
+ * @param {Record<string, Input>} inputs @param {Record<string, unknown>} body
+ */
+export function missingIn(inputs, body) {
+  const blank = inputsInOrder(inputs).filter(([name, input]) => input.required && input.default == null && !(name in body));
+  return blank.map(([name]) => ({ field: `input.${name}`, detail: "is required" }));
+}
+
 /** @param {Input["default"]} value */
 function shown(value) {
   if (value == null) return "";

@@ -1,4 +1,5 @@
 /** One labelled input of an engine, by its type, with its hint and what is wrong with it. */
+import { whole } from "./format.js";
 import { html } from "./html.js";
 
 /** @typedef {import("./types.js").Input} Input */
@@ -6,6 +7,7 @@ import { html } from "./html.js";
 /** @param {{name: string, input: Input, value: string, problem: string | undefined, onType: (value: string) => void}} props */
 export function InputField({ name, input, value, problem, onType }) {
   const id = `input-${name}`;
+  const label = input.title || name;
   const hint = hintOf(input);
   const described = [problem && `${id}-problem`, hint && `${id}-hint`].filter(Boolean).join(" ");
   const common = {
@@ -18,9 +20,9 @@ export function InputField({ name, input, value, problem, onType }) {
     onInput: (/** @type {any} */ event) => onType(event.target.value),
   };
   return html`<div class="field">
-    <label for=${id}>${input.title || name}${input.required ? null : html` <span class="optional">optional</span>`}</label>
+    <label for=${id}>${label}${input.required ? null : html` <span class="optional">optional</span>`}</label>
     ${control(input, common)}
-    ${problem && html`<p id=${`${id}-problem`} class="field-problem">${problem}</p>`}
+    ${problem && html`<p id=${`${id}-problem`} class="field-problem">${sentence(`${label} ${problem}`)}</p>`}
     ${hint && html`<p id=${`${id}-hint`} class="hint">${hint}</p>`}
   </div>`;
 }
@@ -44,15 +46,22 @@ function control(input, common) {
   }
 }
 
+/** @param {string} text */
+function sentence(text) {
+  return /[.!?…]$/.test(text) ? text : `${text}.`;
+}
+
 /** @param {Input} input */
-function hintOf(input) {
+export function hintOf(input) {
   const { minimum, maximum } = input;
+  const description = input.description?.trim();
   const range =
-    minimum != null && maximum != null ? `${minimum} to ${maximum}.`
-    : minimum != null ? `At least ${minimum}.`
-    : maximum != null ? `At most ${maximum}.`
+    minimum != null && maximum != null ? `${whole(minimum)} to ${whole(maximum)}.`
+    : minimum != null ? `At least ${whole(minimum)}.`
+    : maximum != null ? `At most ${whole(maximum)}.`
     : "";
   const unit = input.type === "list" ? "items" : "characters";
-  const most = input.max_length != null && `At most ${input.max_length} ${unit}.`;
-  return [input.description, range, input.type === "list" && "One item a line.", most].filter(Boolean).join(" ");
+  const most = input.max_length != null && `At most ${whole(input.max_length)} ${unit}.`;
+  const parts = [description && sentence(description), range, input.type === "list" && "One item a line.", most];
+  return parts.filter(Boolean).join(" ");
 }

@@ -1,14 +1,14 @@
 /** Which page the URL's hash names. */
 import { signal } from "./vendor/signals.js";
 
-/** @typedef {{page: "runs" | "usage" | "workers"} | {page: "run", id: string}} Route */
+/** @typedef {{page: "runs" | "usage" | "workers" | "none"} | {page: "run", id: string}} Route */
 
 /** @param {string} hash @returns {Route} */
 export function readRoute(hash) {
   const [page, id] = hash.replace(/^#\/?/, "").split("/");
   if (page === "run" && id) return { page, id: decodeURIComponent(id) };
   if (page === "usage" || page === "workers") return { page };
-  return { page: "runs" };
+  return { page: page === "" ? "runs" : "none" };
 }
 
 /** @param {string} id */

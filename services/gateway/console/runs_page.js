@@ -48,10 +48,9 @@ function RunLine({ run }) {
   </a></li>`;
 }
 
-/** The longest text says most, and the line is cut at its end. @param {Record<string, unknown>} input */
+/** In the order of the form, which is the gateway's; the line is cut at its end. @param {Record<string, unknown>} input */
 export function inputLine(input) {
-  const texts = Object.values(input).filter((value) => typeof value === "string").filter((text) => text.trim() !== "");
-  return texts.sort((one, other) => other.length - one.length).join(" · ");
+  return Object.values(input).filter((value) => typeof value === "string" && value.trim() !== "").join(" · ");
 }
 
 /** @param {Execution} run */

@@ -2,7 +2,7 @@
 import { useEffect, useMemo, useRef } from "./vendor/preact_hooks.js";
 import { signal, useSignal } from "./vendor/signals.js";
 import { Problem, getItems, getJson } from "./api.js";
-import { bodyOf, initialValues, inputsInOrder, keepEngine, keepValues, lastEngine } from "./form_values.js";
+import { bodyOf, initialValues, inputsInOrder, keepEngine, keepValues, lastEngine, missingIn } from "./form_values.js";
 import { html } from "./html.js";
 import { InputField } from "./input_field.js";
 import { ProblemBox } from "./problem_box.js";
@@ -95,10 +95,12 @@ class Start {
 
   async send() {
     if (this.sending.value) return;
-    this.sending.value = true;
-    this.problem.value = null;
-    keepEngine(this.userId, this.engine.id);
     const body = { engine: this.engine.id, input: bodyOf(this.engine.inputs, this.typed.value) };
+    const errors = missingIn(this.engine.inputs, body.input);
+    this.problem.value = errors.length > 0 ? new Problem(0, { title: "Something is missing.", errors }) : null;
+    if (this.problem.value) return;
+    this.sending.value = true;
+    keepEngine(this.userId, this.engine.id);
     const key = keyFor(JSON.stringify(body));
     try {
       const execution = await getJson("/v1/executions", { method: "POST", body, headers: { "Idempotency-Key": key } });
