@@ -85,7 +85,7 @@ def print_insights(report: Mapping[str, Any]) -> None:
             item["engine"]["name"],
             *(f"{item[name]:,}" for name in figures[:4]),
             f"{item['success_rate']:.1%}",
-            f"{item['mean_tokens']:,.1f}",
+            render.mean_tokens(item),
             "-" if item["mean_duration_seconds"] is None else f"{item['mean_duration_seconds']:,.1f}",
         )
         for item in report["items"]
@@ -103,10 +103,10 @@ def _print_as_of(screen: Console, report: Mapping[str, Any]) -> None:
 
 
 def _counts(counts: Mapping[str, Any]) -> list[str]:
-    """An unknown part is `-`, not 0; the total says by how much it can be trusted."""
-    unknown = "-" if counts.get("certainty") == "unknown" else "0"
-    *parts, _ = (f"{counts[kind]:,}" if counts.get(kind) else unknown for kind in TOKEN_KINDS)
-    return [*parts, render.tokens(counts)]
+    """Where nothing is known each is `-`; else what is known, and the total says by how much it can be trusted."""
+    total = render.tokens(counts)
+    parts = TOKEN_KINDS[:-1]
+    return ["-"] * len(TOKEN_KINDS) if total == "-" else [*(f"{counts[kind]:,}" for kind in parts), total]
 
 
 def workers(home: HomeOption = HOME, as_json: JsonOption = False) -> None:

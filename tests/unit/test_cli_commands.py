@@ -68,7 +68,7 @@ INSIGHTS = {
             "success_rate": 0.6667,
             "mean_tokens": 1110.7,
             "mean_duration_seconds": None,
-            "certainty": "measured",
+            "certainty": "unknown",
         }
     ],
     "from": "2026-01-01T00:00:00Z",
@@ -286,6 +286,7 @@ def test_usage_is_shown_in_the_zone_of_the_answer(asked: list[Any], by: str, beg
     assert head.startswith(f"{by} (Asia/Kathmandu)")
     assert row.split(" m ")[0].strip() == begin
     assert total.endswith("at least 15")
+    assert total.split()[1:6] == ["10", "0", "5", "0", "0"]
     assert as_of == "as of 2026-01-01 05:45:00, 0 s behind"
 
 
@@ -387,7 +388,7 @@ def test_insights_of_each_engine_are_shown_without_a_cost(asked: list[Any]) -> N
     assert head.split() == [
         "engine", "runs", "completed", "stopped", "failed", "success", "mean", "tokens", "mean", "seconds",
     ]  # fmt: skip
-    assert row.split() == ["Short", "book", "3", "2", "1", "0", "66.7%", "1,110.7", "-"]
+    assert row.split() == ["Short", "book", "3", "2", "1", "0", "66.7%", "at", "least", "1,110.7", "-"]
     assert period == "2026-01-01 05:45:00 to 2026-01-02 05:45:00 (Asia/Kathmandu)"
 
 
