@@ -30,10 +30,10 @@ def usage(
     by: Annotated[Bucket, typer.Option(help="One line for each hour or day.")] = Bucket.HOUR,
     group_by: Annotated[Grouping, typer.Option(help="What to tell apart within it.")] = Grouping.MODEL,
     begin: Annotated[
-        str | None, typer.Option("--from", metavar="TIME", help="First moment, RFC 3339.")
+        str | None, typer.Option("--from", metavar="TIME", help="First moment: RFC 3339, or a date.")
     ] = None,
     end: Annotated[
-        str | None, typer.Option("--to", metavar="TIME", help="Moment after the last, RFC 3339.")
+        str | None, typer.Option("--to", metavar="TIME", help="Moment after the last: RFC 3339, or a date.")
     ] = None,
     timezone: Annotated[str | None, typer.Option(help="IANA name; this machine's unless given.")] = None,
     insights: Annotated[

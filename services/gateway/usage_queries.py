@@ -36,12 +36,16 @@ class GroupBy(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Period:
-    """`start` and `end` without a zone are times in `timezone`. Without an end: now; without a start: `days` before."""
+    """`start` and `end` without a zone are times in `timezone`. Without an end: now.
+
+    Without a start: `days` of 24 hours before the end, from the beginning of the hour or day (`whole`) on.
+    """
 
     start: datetime | None
     end: datetime | None
     timezone: str
     days: int = 1
+    whole: Bucket = Bucket.HOUR
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -90,7 +94,8 @@ WITH given AS (
     SELECT coalesce(CAST(:end AS timestamptz), CAST(:end_here AS timestamp) AT TIME ZONE :timezone, now()) AS upto,
         coalesce(CAST(:start AS timestamptz), CAST(:start_here AS timestamp) AT TIME ZONE :timezone) AS since
 )
-SELECT date_bin('15 minutes', coalesce(since, upto - make_interval(hours => 24 * :days)), '2000-01-01Z') AS start,
+SELECT date_bin('15 minutes', coalesce(since, date_trunc(:whole, upto - make_interval(hours => 24 * :days), :timezone)),
+        '2000-01-01Z') AS start,
     date_bin('15 minutes', upto + interval '14 minutes 59.999999 seconds', '2000-01-01Z') AS end
 FROM given WHERE now() AT TIME ZONE :timezone IS NOT NULL -- fails for a zone that does not exist
 """)
@@ -184,6 +189,7 @@ async def bounds(connection: AsyncConnection, wanted: Period) -> tuple[datetime,
     values = {
         "timezone": wanted.timezone,
         "days": wanted.days,
+        "whole": wanted.whole.value,
         **dict(zip(("start", "start_here"), _by_zone(wanted.start), strict=True)),
         **dict(zip(("end", "end_here"), _by_zone(wanted.end), strict=True)),
     }

@@ -205,6 +205,17 @@ async def test_hours_of_a_half_hour_zone_and_the_hour_that_comes_twice(
 
 
 @pytest.mark.parametrize(
+    ("bucket", "begin"),
+    [("day", "2026-03-08T18:15:00.000000Z"), ("hour", "2026-03-09T16:15:00.000000Z")],
+)
+async def test_the_first_bucket_of_the_default_period_is_whole(
+    uma: httpx.AsyncClient, person: Person, analytics: AsyncEngine, bucket: str, begin: str
+) -> None:
+    found = await get(uma, bucket=bucket, timezone="Asia/Kathmandu", to="2026-03-10T22:30:00")
+    assert (found["from"], found["to"]) == (begin, "2026-03-10T16:45:00.000000Z")
+
+
+@pytest.mark.parametrize(
     ("params", "field"),
     [
         ({"from": "yesterday"}, "from"),
