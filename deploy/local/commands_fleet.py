@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from enum import StrEnum
 from typing import Annotated, Any
 
@@ -66,9 +66,10 @@ def usage(
 def print_usage(report: Mapping[str, Any], group_by: str, by: str) -> None:
     """A table of the buckets with their sum, and how old the figures are."""
     screen = render.console()
-    label = "engine_name" if group_by == Grouping.ENGINE else group_by
+    groups = _groups(report["items"], group_by)
     rows = [
-        [render.bucket(item["bucket"], by), item[label], *_counts(item["tokens"])] for item in report["items"]
+        [render.bucket(item["bucket"], by), group, *_counts(item["tokens"])]
+        for item, group in zip(report["items"], groups, strict=True)
     ]
     rows.append(["sum", "", *_counts(report["totals"])])
     begin = f"{by} ({report['timezone']})"
@@ -76,19 +77,28 @@ def print_usage(report: Mapping[str, Any], group_by: str, by: str) -> None:
     _print_as_of(screen, report)
 
 
+def _groups(items: Sequence[Mapping[str, Any]], group_by: str) -> list[str]:
+    if group_by == Grouping.ENGINE:
+        return render.engine_labels([(item["engine_id"], item["engine_name"]) for item in items])
+    return [item[group_by] for item in items]
+
+
 def print_insights(report: Mapping[str, Any]) -> None:
     """A line for each engine; times on the clock of the zone that was asked for."""
     screen = render.console()
     figures = ("runs", "completed", "stopped", "failed", "success", "mean tokens", "mean seconds")
+    engines = render.engine_labels(
+        [(item["engine"]["id"], item["engine"]["name"]) for item in report["items"]]
+    )
     rows = [
         (
-            item["engine"]["name"],
+            engine,
             *(f"{item[name]:,}" for name in figures[:4]),
             f"{item['success_rate']:.1%}",
             render.mean_tokens(item),
             "-" if item["mean_duration_seconds"] is None else f"{item['mean_duration_seconds']:,.1f}",
         )
-        for item in report["items"]
+        for item, engine in zip(report["items"], engines, strict=True)
     ]
     begin, end = (render.moment(report[name], report["timezone"]) for name in ("from", "to"))
     screen.print(render.table(("engine", *figures), rows, right=figures) if rows else "No runs have ended.")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
 from pathlib import Path
@@ -91,6 +92,12 @@ def tokens(counts: Mapping[str, Any] | None) -> str:
         return ""
     total = counts.get("total") or 0
     return _trusted(counts, total, f"{total:,}")
+
+
+def engine_labels(engines: Sequence[tuple[str, str]]) -> list[str]:
+    """Of engines by id and name: each one's name, with its id where another has the same name."""
+    ids = Counter(name for _, name in set(engines))
+    return [f"{name} ({engine_id})" if ids[name] > 1 else name for engine_id, name in engines]
 
 
 def mean_tokens(insight: Mapping[str, Any]) -> str:

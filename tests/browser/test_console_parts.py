@@ -29,6 +29,11 @@ STARTS = """async () => {
     return [first === again, first === secondClick, first === keyFor("b")];
 }"""
 
+GROUPS = """async items => {
+    const { readBuckets } = await import("/console/usage_buckets.js");
+    return readBuckets(items).map(({ group }) => group);
+}"""
+
 
 @pytest.fixture
 def served(page: Page, stack: Stack) -> Page:
@@ -64,3 +69,9 @@ def test_events_are_read_wherever_the_stream_is_cut(served: Page) -> None:
 
 def test_double_click_and_retry_carry_one_key(served: Page) -> None:
     assert served.evaluate(STARTS) == [True, True, False]
+
+
+def test_engines_of_the_same_name_are_told_apart(served: Page) -> None:
+    engines = [("book", "Book"), ("book-2", "Book"), ("reply", "Reply"), ("book", "Book")]
+    items = [{"bucket": "2026-01-01T00:00:00Z", "engine_id": e, "engine_name": n} for e, n in engines]
+    assert served.evaluate(GROUPS, items) == ["Book (book)", "Book (book-2)", "Reply", "Book (book)"]

@@ -224,8 +224,7 @@ def test_validate_fails_for_a_definition_with_errors_and_lists_them(
     file = tmp_path / "engine.yaml"
     file.write_text("name: Nameless")
     result = invoke("engine", "validate", str(file), *options)
-    assert result.exit_code == 1
-    assert "is required" in result.output
+    assert (result.exit_code, "is required" in result.output) == (1, True)
     file.write_text("id: named")
     good = invoke("engine", "validate", str(file), *options)
     assert (good.exit_code, "8 is the most" in good.output) == (0, True)
