@@ -1,5 +1,6 @@
 """Routes of engines: list, check, read, publish, delete. What comes before and after: `engine_lifecycle`."""
 
+from datetime import UTC, datetime
 from typing import Annotated
 
 from fastapi import APIRouter, Depends, Header, Query, Request, Response
@@ -42,7 +43,8 @@ async def validate(request: Request, parts: GatewayParts, _: User) -> Response:
         engine = await engine_publishing.checked(parts, await read_object(request))
     except InvalidDefinition as invalid:
         return engine_answers.answer(200, engine_answers.verdict(errors=invalid.problems))
-    found = warnings_of(engine, parts.settings.largest_limits())
+    retiring = (await parts.catalogue.models()).retiring(datetime.now(UTC))
+    found = warnings_of(engine, retiring, parts.settings.largest_limits())
     return engine_answers.answer(200, engine_answers.verdict(warnings=found))
 
 
