@@ -273,7 +273,8 @@ user_analytics = Table(
 """Sums of the ledger. Rows `execution` count endings and calls, rows `token_usage` tokens by model.
 
 Certainty: `unknown` where unknown_calls > 0, else `estimated` where estimated_calls > 0. For totals take it
-from the rows `execution`: they count all calls, the others only those that have tokens.
+from the rows `execution`: they count all calls, the others only those that have tokens. By model, lines of the
+ledger without tokens count too.
 """
 
 usage_rejects = Table(

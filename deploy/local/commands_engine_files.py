@@ -48,7 +48,7 @@ def _ask_or_check_here(content: dict[str, Any], home: Path, *, as_admin: bool) -
 
 
 def check_here(content: Mapping[str, Any]) -> dict[str, Any]:
-    """The gateway's verdict, but for the names of models."""
+    """The gateway's verdict, but for the names of models and what is the most of a limit there."""
     from shared.validation import InvalidDefinition, validate_engine
 
     errors: list[dict[str, Any]] = []
@@ -56,7 +56,7 @@ def check_here(content: Mapping[str, Any]) -> dict[str, Any]:
         validate_engine(definition_of(content), None)
     except InvalidDefinition as invalid:
         errors = [{"field": one.field, "detail": one.detail, "node": one.node} for one in invalid.problems]
-    return {"valid": not errors, "errors": errors, "models_checked": False}
+    return {"valid": not errors, "errors": errors, "warnings": [], "models_checked": False}
 
 
 def _tell(file: Path, verdict: Mapping[str, Any]) -> None:
@@ -64,10 +64,12 @@ def _tell(file: Path, verdict: Mapping[str, Any]) -> None:
         print("Checked without a gateway: names of models were not checked.", file=sys.stderr)
     if verdict["valid"]:
         print(f"{file} is a valid engine.")
-        return
-    print(f"{file} is not a valid engine:", file=sys.stderr)
+    else:
+        print(f"{file} is not a valid engine:", file=sys.stderr)
     for error in verdict["errors"]:
         print(f"  {error['field']}: {error['detail']}", file=sys.stderr)
+    for warning in verdict["warnings"]:
+        print(f"  warning: {warning['field']}: {warning['detail']}", file=sys.stderr)
 
 
 def export(
@@ -142,7 +144,7 @@ def _tell_bad(bad: Sequence[tuple[Path, Sequence[Mapping[str, Any]]]], *, as_jso
         print_json({"stored": [], "bad": [{"file": str(file), "errors": errors} for file, errors in bad]})
         return
     for file, errors in bad:
-        _tell(file, {"valid": False, "errors": errors, "models_checked": True})
+        _tell(file, {"valid": False, "errors": errors, "warnings": [], "models_checked": True})
     print("Nothing was stored.", file=sys.stderr)
 
 

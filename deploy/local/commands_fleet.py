@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from enum import StrEnum
 from typing import Annotated, Any
 
@@ -30,10 +30,10 @@ def usage(
     by: Annotated[Bucket, typer.Option(help="One line for each hour or day.")] = Bucket.HOUR,
     group_by: Annotated[Grouping, typer.Option(help="What to tell apart within it.")] = Grouping.MODEL,
     begin: Annotated[
-        str | None, typer.Option("--from", metavar="TIME", help="First moment, RFC 3339.")
+        str | None, typer.Option("--from", metavar="TIME", help="First moment: RFC 3339, or a date.")
     ] = None,
     end: Annotated[
-        str | None, typer.Option("--to", metavar="TIME", help="Moment after the last, RFC 3339.")
+        str | None, typer.Option("--to", metavar="TIME", help="Moment after the last: RFC 3339, or a date.")
     ] = None,
     timezone: Annotated[str | None, typer.Option(help="IANA name; this machine's unless given.")] = None,
     insights: Annotated[
@@ -66,9 +66,10 @@ def usage(
 def print_usage(report: Mapping[str, Any], group_by: str, by: str) -> None:
     """A table of the buckets with their sum, and how old the figures are."""
     screen = render.console()
-    label = "engine_name" if group_by == Grouping.ENGINE else group_by
+    groups = _groups(report["items"], group_by)
     rows = [
-        [render.bucket(item["bucket"], by), item[label], *_counts(item["tokens"])] for item in report["items"]
+        [render.bucket(item["bucket"], by), group, *_counts(item["tokens"])]
+        for item, group in zip(report["items"], groups, strict=True)
     ]
     rows.append(["sum", "", *_counts(report["totals"])])
     begin = f"{by} ({report['timezone']})"
@@ -76,19 +77,28 @@ def print_usage(report: Mapping[str, Any], group_by: str, by: str) -> None:
     _print_as_of(screen, report)
 
 
+def _groups(items: Sequence[Mapping[str, Any]], group_by: str) -> list[str]:
+    if group_by == Grouping.ENGINE:
+        return render.engine_labels([(item["engine_id"], item["engine_name"]) for item in items])
+    return [item[group_by] for item in items]
+
+
 def print_insights(report: Mapping[str, Any]) -> None:
     """A line for each engine; times on the clock of the zone that was asked for."""
     screen = render.console()
     figures = ("runs", "completed", "stopped", "failed", "success", "mean tokens", "mean seconds")
+    engines = render.engine_labels(
+        [(item["engine"]["id"], item["engine"]["name"]) for item in report["items"]]
+    )
     rows = [
         (
-            item["engine"]["name"],
+            engine,
             *(f"{item[name]:,}" for name in figures[:4]),
             f"{item['success_rate']:.1%}",
-            f"{item['mean_tokens']:,.1f}",
+            render.mean_tokens(item),
             "-" if item["mean_duration_seconds"] is None else f"{item['mean_duration_seconds']:,.1f}",
         )
-        for item in report["items"]
+        for item, engine in zip(report["items"], engines, strict=True)
     ]
     begin, end = (render.moment(report[name], report["timezone"]) for name in ("from", "to"))
     screen.print(render.table(("engine", *figures), rows, right=figures) if rows else "No runs have ended.")
@@ -103,10 +113,10 @@ def _print_as_of(screen: Console, report: Mapping[str, Any]) -> None:
 
 
 def _counts(counts: Mapping[str, Any]) -> list[str]:
-    """An unknown part is `-`, not 0; the total says by how much it can be trusted."""
-    unknown = "-" if counts.get("certainty") == "unknown" else "0"
-    *parts, _ = (f"{counts[kind]:,}" if counts.get(kind) else unknown for kind in TOKEN_KINDS)
-    return [*parts, render.tokens(counts)]
+    """Where nothing is known each is `-`; else what is known, and the total says by how much it can be trusted."""
+    total = render.tokens(counts)
+    parts = TOKEN_KINDS[:-1]
+    return ["-"] * len(TOKEN_KINDS) if total == "-" else [*(f"{counts[kind]:,}" for kind in parts), total]
 
 
 def workers(home: HomeOption = HOME, as_json: JsonOption = False) -> None:

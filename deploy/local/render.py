@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
 from pathlib import Path
@@ -94,11 +95,27 @@ def tokens(counts: Mapping[str, Any] | None) -> str:
     """The total, in words when it was not measured; `-` when nothing of it is known."""
     if not counts:
         return ""
-    total, certainty = counts.get("total") or 0, counts.get("certainty")
-    if certainty == "unknown" and not total:
+    total = counts.get("total") or 0
+    return _trusted(counts, total, f"{total:,}")
+
+
+def engine_labels(engines: Sequence[tuple[str, str]]) -> list[str]:
+    """Of engines by id and name: each one's name, with its id where another has the same name."""
+    ids = Counter(name for _, name in set(engines))
+    return [f"{name} ({engine_id})" if ids[name] > 1 else name for engine_id, name in engines]
+
+
+def mean_tokens(insight: Mapping[str, Any]) -> str:
+    """Of one run of an engine, in the words of `tokens`."""
+    return _trusted(insight, insight["mean_tokens"], f"{insight['mean_tokens']:,.1f}")
+
+
+def _trusted(content: Mapping[str, Any], figure: float, text: str) -> str:
+    certainty = content.get("certainty")
+    if certainty == "unknown" and not figure:
         return "-"
     words = {"estimated": "about ", "unknown": "at least "}.get(str(certainty), "")
-    return f"{words}{total:,}"
+    return f"{words}{text}"
 
 
 def tokens_in_full(counts: Mapping[str, Any]) -> str:

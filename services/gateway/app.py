@@ -7,12 +7,13 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
 from pathlib import Path
 from typing import Any, cast
 
-from fastapi import FastAPI
+from fastapi import Depends, FastAPI
 from fastapi.responses import FileResponse
 from nats.aio.client import Client
 from nats.aio.msg import Msg
 from sqlalchemy import text
 from starlette.middleware.cors import CORSMiddleware
+from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 from starlette.staticfiles import StaticFiles
@@ -51,6 +52,7 @@ from services.gateway.cookies import CSRF_HEADER
 from services.gateway.eraser import Eraser
 from services.gateway.idempotency import IdempotencyKeys
 from services.gateway.identity_tokens import IdentityTokens
+from services.gateway.known_parameters import refuse_unknown
 from services.gateway.lanes import Lanes
 from services.gateway.last_used import LastUsed
 from services.gateway.log_in_limits import LogInLimits
@@ -117,6 +119,7 @@ def create_app(parts: Parts) -> FastAPI:
         redoc_url=None,
         separate_input_output_schemas=False,
         responses=openapi.refusals(),
+        dependencies=[Depends(refuse_unknown)],
         telemetry={
             "tracing": False,
             "metrics": False,
@@ -136,7 +139,7 @@ def create_app(parts: Parts) -> FastAPI:
         app.include_router(router)
     health = _Raw(health_app(service=SERVICE, instance=parts.instance, ready=lambda: ready(parts)))
     app.router.routes.extend(Route(path, health, methods=["GET"], include_in_schema=False) for path in HEALTH)
-    app.add_api_route("/", _page, include_in_schema=False)
+    app.router.routes.append(Route("/", _page, methods=["GET"], include_in_schema=False))
     app.mount("/console", _Console(directory=CONSOLE, html=True), name="console")
     app.add_middleware(BodyLimit, most=parts.settings.max_body_bytes, seconds=BODY_SECONDS)
     app.add_middleware(Observe)
@@ -168,7 +171,7 @@ def create_app(parts: Parts) -> FastAPI:
     return app
 
 
-async def _page() -> FileResponse:
+async def _page(_: Request) -> FileResponse:
     return FileResponse(CONSOLE / "index.html", headers=NO_CACHE)
 
 

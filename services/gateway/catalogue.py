@@ -17,6 +17,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 
 from services.gateway import engine_store, model_store
 from services.gateway.engine_store import EngineRow
+from services.gateway.engine_warnings import SOON, Retirement
 from services.gateway.model_store import ModelRow
 from services.gateway.problems import Problem
 from services.gateway.remembered import Ages, Remembered
@@ -66,6 +67,14 @@ class Models:
         after = {row.name: row.successor for row in self.rows if row.retired(now)}
         found = {name: _last(after, name) for name in after}
         return {name: successor for name, successor in found.items() if successor is not None}
+
+    def retiring(self, now: datetime) -> dict[str, Retirement]:
+        """Names that an engine may use now, and soon not any more."""
+        return {
+            row.name: Retirement(row.retired_at, self.successors(row.retired_at).get(row.name))
+            for row in self.rows
+            if row.retired_at is not None and now < row.retired_at <= now + SOON
+        }
 
     def tiers(self, names: Iterable[str]) -> dict[str, Tier]:
         """What is not known to be included is paid for."""

@@ -13,6 +13,7 @@ from services.gateway.downloads.naming import attachment, file_name
 from services.gateway.downloads.source import Source, author_of, language_of
 from services.gateway.output import Output, output_json, output_of
 from services.gateway.parts import Parts
+from services.gateway.problems import Problem
 from services.gateway.unless_left import unless_left
 from services.gateway.wanted_form import Wish
 from shared.execution import ExecutionState, Status
@@ -34,13 +35,16 @@ async def output_answer(
     output = await output_of(parts, state, body.workflow)
     forms = _DATA if output.data else tuple(Form)
     form = wish.among(forms)
+    as_file = wish.name is not None or form in (Form.HTML, Form.EPUB, Form.DOCX)
+    if as_file and not output.text:
+        raise _nothing_written(state)
     headers = {
         "Cache-Control": "no-store",
         "X-Lekhika-Partial": "true" if output.partial else "false",
         "X-Lekhika-Formats": ", ".join(forms),
         "Vary": "Accept",
     }
-    if wish.name is not None or form in (Form.HTML, Form.EPUB, Form.DOCX):
+    if as_file:
         title = state.engine.name if output.data else title_of(output.text, state.engine.name)
         headers["Content-Disposition"] = attachment(file_name(title, form, partial=output.partial))
     match form:
@@ -53,6 +57,11 @@ async def output_answer(
             content = await unless_left(request, making)
     kind = form.media_type if form is Form.JSON else _with_charset(form)
     return Response(content, 200, headers, kind)
+
+
+def _nothing_written(state: ExecutionState) -> Problem:
+    words = "It has written nothing" + (", so there is no file of it." if state.ended else " yet.")
+    return Problem(409, "nothing_written", "There is nothing to download", words)
 
 
 def _with_charset(form: Form) -> str:

@@ -1,6 +1,6 @@
 """Engines as they go out over HTTP."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Any, Literal
 
@@ -103,8 +103,11 @@ class Fault(BaseModel):
 
 
 class Verdict(BaseModel):
+    """`warnings` are of a valid definition: what will be otherwise than it says."""
+
     valid: bool
     errors: list[Fault]
+    warnings: list[Fault]
 
 
 _EXAMPLE = {
@@ -188,7 +191,11 @@ def version_summary(row: VersionRow, current: int) -> dict[str, Any]:
     }
 
 
-def fault(problem: Problem) -> dict[str, Any]:
+def verdict(*, errors: Sequence[Problem] = (), warnings: Sequence[Problem] = ()) -> dict[str, Any]:
+    return {"valid": not errors, "errors": [*map(_fault, errors)], "warnings": [*map(_fault, warnings)]}
+
+
+def _fault(problem: Problem) -> dict[str, Any]:
     return {"field": problem.field, "detail": problem.detail, "node": problem.node}
 
 

@@ -1,5 +1,6 @@
 """Routes of engines: list, check, read, publish, delete. What comes before and after: `engine_lifecycle`."""
 
+from datetime import UTC, datetime
 from typing import Annotated
 
 from fastapi import APIRouter, Depends, Header, Query, Request, Response
@@ -10,6 +11,7 @@ from services.gateway.bodies import read_object
 from services.gateway.engine_answers import DEFINITION, EngineAnswer, EngineList, Verdict
 from services.gateway.engine_problems import not_found
 from services.gateway.engine_publishing import IfMatch
+from services.gateway.engine_warnings import warnings_of
 from services.gateway.parts import Parts, get_parts
 from shared.db import Role, transaction
 from shared.validation import InvalidDefinition
@@ -38,11 +40,12 @@ async def list_engines(
 @router.post("/validate", response_model=Verdict, openapi_extra=DEFINITION, summary="Check a definition")
 async def validate(request: Request, parts: GatewayParts, _: User) -> Response:
     try:
-        await engine_publishing.checked(parts, await read_object(request))
+        engine = await engine_publishing.checked(parts, await read_object(request))
     except InvalidDefinition as invalid:
-        errors = [engine_answers.fault(problem) for problem in invalid.problems]
-        return engine_answers.answer(200, {"valid": False, "errors": errors})
-    return engine_answers.answer(200, {"valid": True, "errors": []})
+        return engine_answers.answer(200, engine_answers.verdict(errors=invalid.problems))
+    retiring = (await parts.catalogue.models()).retiring(datetime.now(UTC))
+    found = warnings_of(engine, retiring, parts.settings.largest_limits())
+    return engine_answers.answer(200, engine_answers.verdict(warnings=found))
 
 
 @router.get("/{engine_id}", response_model=EngineAnswer, summary="One engine, whole")

@@ -93,7 +93,7 @@ async def get_usage(
     parts: GatewayParts,
     principal: User,
     freshness: UsageFreshness,
-    start: Annotated[str | None, since("24 hours")] = None,
+    start: Annotated[str | None, since("24 hours", "hour or day")] = None,
     end: Until = None,
     bucket: Bucket = Bucket.HOUR,
     group_by: GroupBy | None = None,
@@ -106,6 +106,7 @@ async def get_usage(
         bucket=bucket,
         group_by=group_by,
         timezone=timezone,
+        whole=bucket,
     )
     fresh = await freshness.now()
     found = await usage(parts.db, principal.user_id, wanted)

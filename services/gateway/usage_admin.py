@@ -19,6 +19,7 @@ from services.gateway.usage_admin_queries import (
     admin_usage,
 )
 from services.gateway.usage_freshness import UsageFreshness
+from services.gateway.usage_queries import Bucket
 from services.gateway.usage_rows import (
     COUNTS,
     CSV,
@@ -94,7 +95,7 @@ async def get_admin_usage(
     parts: Annotated[Parts, Depends(get_parts)],
     _: Superadmin,
     freshness: UsageFreshness,
-    start: Annotated[str | None, since("30 days")] = None,
+    start: Annotated[str | None, since("30 days", "hour or day")] = None,
     end: Until = None,
     bucket: AdminBucket = AdminBucket.DAY,
     group_by: AdminGroup | None = None,
@@ -110,6 +111,7 @@ async def get_admin_usage(
         user_id=str(user) if user else None,
         timezone=timezone,
         days=30,
+        whole=Bucket.HOUR if bucket is AdminBucket.HOUR else Bucket.DAY,
     )
     fresh = await freshness.now()
     found = await admin_usage(parts.db, wanted)

@@ -13,6 +13,8 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 
 from services.gateway.usage_queries import (
     ALL_CALLS,
+    ARE_BARE,
+    BARE_CALLS,
     CALLS_OF_MODELS,
     EACH_SUM,
     MOST_ITEMS,
@@ -64,21 +66,27 @@ _GROUPS = {
     AdminGroup.MODEL: "model AS key, NULL AS name",
     AdminGroup.KIND: "model_type AS key, NULL AS name",
 }
+_START = """CASE WHEN CAST(:bucket AS text) = 'all' THEN CAST(:start AS timestamptz)
+        ELSE date_trunc(nullif(CAST(:bucket AS text), 'all'), bucket, :timezone) END AS start"""
+_WANTED = """bucket >= :start AND bucket < :end
+        AND (CAST(:user_id AS uuid) IS NULL OR user_id = CAST(:user_id AS uuid))"""
 _NAMES = "(SELECT display_name FROM users WHERE id = items.key::uuid)"
 
 
 def _usage(group_by: AdminGroup | None) -> str:
     by_model = group_by in (AdminGroup.MODEL, AdminGroup.KIND)
     name = _NAMES if group_by is AdminGroup.USER else "items.name"
+    bare = f"""
+    UNION ALL
+    SELECT {_START}, {_GROUPS[group_by]}, 'token_usage', {BARE_CALLS}, 0, 0
+    FROM usage_ledger WHERE {_WANTED} AND {ARE_BARE}
+    GROUP BY 1, 2, 3"""
     return f"""
 WITH sums AS MATERIALIZED (
-    SELECT CASE WHEN CAST(:bucket AS text) = 'all' THEN CAST(:start AS timestamptz)
-            ELSE date_trunc(nullif(CAST(:bucket AS text), 'all'), bucket, :timezone) END AS start,
-        {_GROUPS[group_by]}, analytics_type, {EACH_SUM}, sum(total_cost) AS total_cost,
+    SELECT {_START}, {_GROUPS[group_by]}, analytics_type, {EACH_SUM}, sum(total_cost) AS total_cost,
         sum(unpriced_tokens) AS unpriced_tokens
-    FROM user_analytics WHERE bucket >= :start AND bucket < :end
-        AND (CAST(:user_id AS uuid) IS NULL OR user_id = CAST(:user_id AS uuid))
-    GROUP BY 1, 2, 3, 4
+    FROM user_analytics WHERE {_WANTED}
+    GROUP BY 1, 2, 3, 4{bare if by_model else ""}
 ), items AS (
     SELECT start, key, name, {CALLS_OF_MODELS if by_model else ALL_CALLS}, {_COST}
     FROM sums WHERE {"analytics_type = 'token_usage'" if by_model else "true"}

@@ -80,7 +80,7 @@ async def get_insights(
     parts: Annotated[Parts, Depends(get_parts)],
     principal: User,
     freshness: UsageFreshness,
-    start: Annotated[str | None, since(f"{DAYS} days")] = None,
+    start: Annotated[str | None, since(f"{DAYS} days", "hour")] = None,
     end: Until = None,
     timezone: Zone = "UTC",
     accept: Accept = None,

@@ -36,12 +36,16 @@ class GroupBy(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Period:
-    """`start` and `end` without a zone are times in `timezone`. Without an end: now; without a start: `days` before."""
+    """`start` and `end` without a zone are times in `timezone`. Without an end: now.
+
+    Without a start: `days` of 24 hours before the end, from the beginning of the hour or day (`whole`) on.
+    """
 
     start: datetime | None
     end: datetime | None
     timezone: str
     days: int = 1
+    whole: Bucket = Bucket.HOUR
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -78,12 +82,20 @@ _COLUMNS = (
 EACH_SUM = ", ".join(f"sum({name}) AS {name}" for name in _COLUMNS)
 """Of the rows of one kind in a bucket: all further sums are of a few of these, not of every row once more."""
 
+BARE_CALLS = """
+    0 AS input_tokens, 0 AS cached_tokens, 0 AS output_tokens, 0 AS thoughts_tokens, 0 AS tool_tokens,
+    0 AS total_tokens, sum(calls) FILTER (WHERE certainty = 'estimated') AS estimated_calls,
+    sum(calls) FILTER (WHERE certainty = 'unknown') AS unknown_calls, 0 AS completed, 0 AS stopped, 0 AS failed"""
+ARE_BARE = "line > 0 AND total_tokens = 0 AND certainty <> 'measured'"
+"""Lines of the ledger without tokens that make their model's sum uncertain: of these the rollups have no row by model."""
+
 _BOUNDS = text("""
 WITH given AS (
     SELECT coalesce(CAST(:end AS timestamptz), CAST(:end_here AS timestamp) AT TIME ZONE :timezone, now()) AS upto,
         coalesce(CAST(:start AS timestamptz), CAST(:start_here AS timestamp) AT TIME ZONE :timezone) AS since
 )
-SELECT date_bin('15 minutes', coalesce(since, upto - make_interval(hours => 24 * :days)), '2000-01-01Z') AS start,
+SELECT date_bin('15 minutes', coalesce(since, date_trunc(:whole, upto - make_interval(hours => 24 * :days), :timezone)),
+        '2000-01-01Z') AS start,
     date_bin('15 minutes', upto + interval '14 minutes 59.999999 seconds', '2000-01-01Z') AS end
 FROM given WHERE now() AT TIME ZONE :timezone IS NOT NULL -- fails for a zone that does not exist
 """)
@@ -97,11 +109,18 @@ def _usage(group_by: GroupBy | None) -> str:
         GroupBy.KIND: "model_type AS key, NULL AS name",
     }[group_by]
     by_model = group_by in (GroupBy.MODEL, GroupBy.KIND)
+    start = "date_trunc(:bucket, bucket, :timezone) AS start"
+    mine = "user_id = CAST(:user_id AS uuid) AND bucket >= :start AND bucket < :end"
+    bare = f"""
+    UNION ALL
+    SELECT {start}, {columns}, 'token_usage', {BARE_CALLS}
+    FROM usage_ledger WHERE {mine} AND {ARE_BARE}
+    GROUP BY 1, 2, 3"""
     return f"""
 WITH sums AS MATERIALIZED (
-    SELECT date_trunc(:bucket, bucket, :timezone) AS start, {columns}, analytics_type, {EACH_SUM}
-    FROM user_analytics WHERE user_id = CAST(:user_id AS uuid) AND bucket >= :start AND bucket < :end
-    GROUP BY 1, 2, 3, 4
+    SELECT {start}, {columns}, analytics_type, {EACH_SUM}
+    FROM user_analytics WHERE {mine}
+    GROUP BY 1, 2, 3, 4{bare if by_model else ""}
 ), items AS (
     SELECT start, key, name, {CALLS_OF_MODELS if by_model else ALL_CALLS}
     FROM sums WHERE {"analytics_type = 'token_usage'" if by_model else "true"}
@@ -170,6 +189,7 @@ async def bounds(connection: AsyncConnection, wanted: Period) -> tuple[datetime,
     values = {
         "timezone": wanted.timezone,
         "days": wanted.days,
+        "whole": wanted.whole.value,
         **dict(zip(("start", "start_here"), _by_zone(wanted.start), strict=True)),
         **dict(zip(("end", "end_here"), _by_zone(wanted.end), strict=True)),
     }

@@ -25,14 +25,18 @@ CSV_TOO: dict[int | str, dict[str, Any]] = {200: {"content": {CSV: {"schema": {"
 ZONE = r"^(?:Etc/GMT[+-][0-9]{1,2}|(?:EST5EDT|CST6CDT|MST7MDT|PST8PDT)|[A-Za-z][A-Za-z_]*(?:[/-][A-Za-z][A-Za-z_]*)*)$"
 """Names only: PostgreSQL would also take offsets such as `-99`, which are no place's time."""
 HEADERS = {"Cache-Control": "no-store", "Vary": "Accept"}
-Until = Annotated[str | None, Query(alias="to", description="RFC 3339, not included; default: now")]
+_TIME = "RFC 3339, or a date; without a zone in `timezone`"
+Until = Annotated[str | None, Query(alias="to", description=f"{_TIME}, not included; default: now")]
 Zone = Annotated[str, Query(pattern=ZONE, max_length=64, description="IANA name")]
 Accept = Annotated[str | None, Header()]
 
 
-def since(default: str) -> Any:
-    """The beginning of the period, as a parameter; `default` is how long before its end."""
-    return Query(alias="from", description=f"RFC 3339; default: {default} before `to`")
+def since(default: str, whole: str) -> Any:
+    """The beginning of the period, as a parameter; `default` is how long before its end, from the start of `whole` on."""
+    return Query(
+        alias="from",
+        description=f"{_TIME}; default: {default} before `to`, from the beginning of that {whole} on",
+    )
 
 
 class FreshAnswer(BaseModel):

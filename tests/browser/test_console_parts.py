@@ -29,6 +29,11 @@ STARTS = """async () => {
     return [first === again, first === secondClick, first === keyFor("b")];
 }"""
 
+GROUPS = """async items => {
+    const { readBuckets } = await import("/console/usage_buckets.js");
+    return readBuckets(items).map(({ group }) => group);
+}"""
+
 
 HINT = """async input => {
     const { hintOf } = await import("/console/input_field.js");
@@ -103,3 +108,9 @@ def test_a_formatted_output_has_neither_style_nor_a_way_out(served: Page) -> Non
     assert "<p><a>a link</a></p>" in found
     assert '<td align="right">1</td>' in found
     assert not [part for part in ("style", "href", "nav") if part in found]
+
+
+def test_engines_of_the_same_name_are_told_apart(served: Page) -> None:
+    engines = [("book", "Book"), ("book-2", "Book"), ("reply", "Reply"), ("book", "Book")]
+    items = [{"bucket": "2026-01-01T00:00:00Z", "engine_id": e, "engine_name": n} for e, n in engines]
+    assert served.evaluate(GROUPS, items) == ["Book (book)", "Book (book-2)", "Reply", "Book (book)"]

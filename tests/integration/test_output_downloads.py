@@ -61,6 +61,18 @@ async def test_a_download_of_what_still_runs_or_was_stopped_says_so(
     assert page.headers["x-lekhika-partial"] == "true"
 
 
+async def test_of_what_has_written_nothing_there_is_no_file(ada: httpx.AsyncClient) -> None:
+    url = f"/v1/executions/{(await started(ada))['id']}"
+    for words in ("nothing yet", "no file of it"):
+        for form in Form:
+            refused = problem(await ada.get(f"{url}/output", params={"format": form}), 409, "nothing_written")
+            assert words in refused["detail"]
+        problem(await ada.get(f"{url}/output", headers={"Accept": "text/html"}), 409, "nothing_written")
+        plain = await ada.get(f"{url}/output")
+        assert (plain.status_code, plain.text, plain.headers["x-lekhika-partial"]) == (200, "", "true")
+        assert (await ada.post(f"{url}/stop")).status_code in (200, 202)
+
+
 async def test_json_is_not_made_into_a_book(ada: httpx.AsyncClient, gateway: Gateway) -> None:
     made: dict[str, Any] = {"id": "plan", "name": "Plan", "output": "plan", "nodes": [
         {"id": "plan", "kind": "generate", "model": "gemini-3.8-flash", "prompt": "p",

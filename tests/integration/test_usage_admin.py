@@ -12,7 +12,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 
 from services.analytics.store import Store
 from shared.ids import new_id
-from shared.usage import ModelUsage, Tier, Tokens
+from shared.usage import Certainty, ModelUsage, Tier, Tokens
 from tests.support.gateway import Database, Person
 from tests.support.usage_ends import FLASH, count, end, used
 
@@ -123,6 +123,19 @@ async def test_costs_of_all_are_exact_decimals_in_every_grouping(
     )
     lines = {line["model"]: line["cost"] for line in csv.DictReader(io.StringIO(answer.text))}
     assert lines == {FLASH: str(3 * Decimal(COST)), "stranger": "0.0000000000"}
+
+
+@pytest.mark.parametrize("bucket", ["day", "all"])
+async def test_a_call_without_tokens_makes_its_model_uncertain(
+    root: httpx.AsyncClient, person: Person, analytics: AsyncEngine, bucket: str
+) -> None:
+    nothing = ModelUsage(model="silent", tier=Tier.PAYG, tokens=Tokens(certainty=Certainty.UNKNOWN))
+    await count(analytics, [(datetime.now(UTC), end(person.user_id, used(), nothing))])
+    found = await get(root, "/v1/admin/usage", group_by="model", bucket=bucket, user=person.user_id)
+    items = {item["model"]: (item["tokens"]["certainty"], item["cost"]) for item in found["items"]}
+    assert items["silent"] == ("unknown", "0.0000000000")
+    assert items[FLASH][0] == "measured"
+    assert found["totals"]["certainty"] == "unknown"
 
 
 @pytest.fixture

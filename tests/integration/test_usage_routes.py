@@ -121,6 +121,37 @@ async def test_a_call_of_which_nothing_is_known_makes_the_sum_unknown(
     assert found["totals"]["certainty"] == found["items"][0]["tokens"]["certainty"] == "unknown"
 
 
+@pytest.mark.parametrize("group_by", ["model", "kind"])
+async def test_items_are_as_certain_as_the_calls_of_their_model(
+    uma: httpx.AsyncClient, person: Person, analytics: AsyncEngine, group_by: str
+) -> None:
+    """Also of calls without a token, which have no row in the rollups: items and totals agree, in CSV too."""
+    now = datetime.now(UTC)
+    nothing = ModelUsage(model=FLASH, tier=Tier.INCLUDED, tokens=Tokens(certainty=Certainty.UNKNOWN))
+    little = nothing.model_copy(update={"tokens": Tokens(certainty=Certainty.ESTIMATED), "model": "other"})
+    await count(analytics, [(now, end(person.user_id, used(), used(PRO), nothing, outcome="failed"))])
+    await count(analytics, [(now - timedelta(days=2), end(person.user_id, little, nothing))])
+    found = await get(uma, group_by=group_by, bucket="day", **{"from": (now - timedelta(days=3)).isoformat()})
+    certain = {(i[group_by], i["tokens"]["total"]): i["tokens"]["certainty"] for i in found["items"]}
+    assert found["totals"]["certainty"] == "unknown"
+    if group_by == "model":
+        assert certain == {
+            ("other", 0): "estimated",
+            (FLASH, 0): "unknown",
+            (FLASH, 116): "unknown",
+            (PRO, 116): "measured",
+        }
+    else:
+        assert certain == {
+            ("included", 0): "unknown",
+            ("included", 116): "unknown",
+            ("payg", 116): "measured",
+        }
+    answer = await uma.get("/v1/usage", params={"group_by": group_by}, headers={"Accept": "text/csv"})
+    lines = {line[group_by]: line["certainty"] for line in csv.DictReader(io.StringIO(answer.text))}
+    assert sorted(lines.values()) == ["measured", "unknown"]
+
+
 async def test_csv_has_the_same_figures(
     uma: httpx.AsyncClient, person: Person, analytics: AsyncEngine
 ) -> None:
@@ -173,6 +204,17 @@ async def test_hours_of_a_half_hour_zone_and_the_hour_that_comes_twice(
         ("2026-10-25T02:00:00+02:00", 116),
         ("2026-10-25T02:00:00+01:00", 232),
     ]
+
+
+@pytest.mark.parametrize(
+    ("bucket", "begin"),
+    [("day", "2026-03-08T18:15:00.000000Z"), ("hour", "2026-03-09T16:15:00.000000Z")],
+)
+async def test_the_first_bucket_of_the_default_period_is_whole(
+    uma: httpx.AsyncClient, person: Person, analytics: AsyncEngine, bucket: str, begin: str
+) -> None:
+    found = await get(uma, bucket=bucket, timezone="Asia/Kathmandu", to="2026-03-10T22:30:00")
+    assert (found["from"], found["to"]) == (begin, "2026-03-10T16:45:00.000000Z")
 
 
 @pytest.mark.parametrize(

@@ -64,7 +64,7 @@ INSIGHTS = {
             "success_rate": 0.6667,
             "mean_tokens": 1110.7,
             "mean_duration_seconds": None,
-            "certainty": "measured",
+            "certainty": "unknown",
         }
     ],
     "from": "2026-01-01T00:00:00Z",
@@ -163,7 +163,8 @@ class Gateway(BaseHTTPRequestHandler):
             self._send(*POST_ANSWERS[self.path])
         elif self.path == "/v1/engines/validate":
             errors = [] if body.get("id") else INVALID["errors"]
-            self._send(200, {"valid": not errors, "errors": errors})
+            warnings = [] if errors else [{"field": "limits.seconds", "detail": "8 is the most"}]
+            self._send(200, {"valid": not errors, "errors": errors, "warnings": warnings})
         elif not body.get("input") and self.path == "/v1/executions":
             self._send(422, INVALID)
         else:

@@ -1,4 +1,5 @@
 /** From the gateway's usage buckets to the bars and rows of the page. Pure but for the browser's zone. */
+import { engineLabels } from "./engine_labels.js";
 import { instant } from "./format.js";
 
 /** @typedef {import("./types.js").Tokens} Tokens */
@@ -34,9 +35,10 @@ export function barStarts(range, now) {
   });
 }
 
-/** @param {UsageItem} item @returns {Bucket} */
-export function readBucket({ bucket, engine_name: group, tokens }) {
-  return { start: instant(bucket), group, tokens };
+/** @param {UsageItem[]} items @returns {Bucket[]} */
+export function readBuckets(items) {
+  const labels = engineLabels(items.map(({ engine_id: id, engine_name: name }) => ({ id, name })));
+  return items.map(({ bucket, tokens }, index) => ({ start: instant(bucket), group: labels[index], tokens }));
 }
 
 /** Groups by what they used, most first; those beyond the first few are shown as one. @param {Bucket[]} buckets */

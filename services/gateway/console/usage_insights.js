@@ -1,5 +1,6 @@
 /** How each engine fared in the period that the page shows: runs, success rate, mean tokens and duration. No cost. */
 import { getJson } from "./api.js";
+import { engineLabels } from "./engine_labels.js";
 import { whole } from "./format.js";
 import { html } from "./html.js";
 import { usePolling } from "./polling.js";
@@ -18,6 +19,7 @@ export function UsageInsights({ path, period }) {
   const found = usePolling((signal) => getJson(path(), { signal }), EVERY_MS, [period]);
   /** @type {Insight[] | undefined} */
   const items = found.value?.items;
+  const labels = engineLabels((items ?? []).map(({ engine }) => engine));
   return html`<section class="card" aria-labelledby="insights-title">
     <h2 id="insights-title">Performance of your engines</h2>
     <${ProblemBox} problem=${found.problem} retry=${found.again} />
@@ -28,14 +30,14 @@ export function UsageInsights({ path, period }) {
         <th scope="col" class="number">Success rate</th><th scope="col" class="number detail">Stopped</th>
         <th scope="col" class="number detail">Failed</th><th scope="col" class="number">Mean tokens</th>
         <th scope="col" class="number">Mean duration</th></tr></thead>
-      <tbody>${items.map((item) => html`<${Row} key=${item.engine.id} item=${item} />`)}</tbody></table></div>`}
+      <tbody>${items.map((item, index) => html`<${Row} key=${item.engine.id} item=${item} name=${labels[index]} />`)}</tbody></table></div>`}
   </section>`;
 }
 
-/** @param {{item: Insight}} props */
-function Row({ item }) {
+/** @param {{item: Insight, name: string}} props */
+function Row({ item, name }) {
   const seconds = item.mean_duration_seconds;
-  return html`<tr><th scope="row">${item.engine.name}</th>
+  return html`<tr><th scope="row">${name}</th>
     <td class="number">${whole(item.runs)}</td>
     <td class="number" title=${`${item.completed} of ${item.runs} completed`}>${PERCENT.format(item.success_rate)}</td>
     <td class="number detail">${whole(item.stopped)}</td><td class="number detail">${whole(item.failed)}</td>

@@ -7,7 +7,7 @@ import { html } from "./html.js";
 import { usePolling } from "./polling.js";
 import { ProblemBox } from "./problem_box.js";
 import { Certainty } from "./signs.js";
-import { RANGES, barStarts, barsOf, groupsOf, readBucket, rowsOf } from "./usage_buckets.js";
+import { RANGES, barStarts, barsOf, groupsOf, readBuckets, rowsOf } from "./usage_buckets.js";
 import { UsageChart, bucketName } from "./usage_chart.js";
 import { CsvButton } from "./usage_csv.js";
 import { UsageExecutions } from "./usage_executions.js";
@@ -53,7 +53,7 @@ function insightsPath(range) {
 
 /** @param {{answer: any, range: Range}} props */
 function Period({ answer, range }) {
-  const buckets = answer.items.map(readBucket);
+  const buckets = readBuckets(answer.items);
   const groups = groupsOf(buckets);
   const bars = barsOf(buckets, groups, barStarts(range, now.peek()));
   const period = `the last ${RANGES[range].name}`;
