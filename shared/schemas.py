@@ -1,13 +1,26 @@
-"""Whether the schema of a structured output can be used. Pure."""
+"""Whether the schema of a structured output can be used, and whether an answer follows it. Pure.
+
+Nothing is ever fetched: every reference leads into the schema itself.
+"""
 
 import itertools
-from collections.abc import Iterator
+import json
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 from jsonschema import Draft202012Validator
-from jsonschema.exceptions import SchemaError
+from jsonschema.exceptions import SchemaError, best_match
+from referencing import Registry
+from referencing.exceptions import Unresolvable
 
 MAX_REFERENCES = 500
+DIALECT = "https://json-schema.org/draft/2020-12/schema"
+_OTHER_BASES = frozenset(
+    {"$id", "$anchor", "$dynamicAnchor", "$dynamicRef", "$recursiveRef", "$recursiveAnchor"}
+)
+"""With them a reference would not lead where it seems to lead."""
+_NOTHING_ELSE: Registry[Any] = Registry()
+"""Without it references to other documents would be fetched."""
 _SAME_VALUE = ("not", "if", "then", "else")
 _SAME_VALUE_LISTS = ("allOf", "anyOf", "oneOf")
 
@@ -15,7 +28,7 @@ _SAME_VALUE_LISTS = ("allOf", "anyOf", "oneOf")
 def schema_faults(schema: dict[str, Any]) -> Iterator[tuple[str, str]]:
     """Faults of a JSON Schema (2020-12) as path, empty for the whole, and sentence.
 
-    A `$ref` must lead to a place in the schema itself: nothing is ever fetched.
+    A `$ref` must lead to a place in the schema itself.
     """
     try:
         Draft202012Validator.check_schema(schema, format_checker=Draft202012Validator.FORMAT_CHECKER)
@@ -26,6 +39,9 @@ def schema_faults(schema: dict[str, Any]) -> Iterator[tuple[str, str]]:
     except RecursionError:
         yield "", "is nested too deeply"
         return
+    for path, sentence in _keywords("", schema):
+        yield path, sentence
+        return
     references = list(itertools.islice(_references("", schema), MAX_REFERENCES + 1))
     if len(references) > MAX_REFERENCES:
         yield "", f"has more than {MAX_REFERENCES} references"
@@ -35,6 +51,38 @@ def schema_faults(schema: dict[str, Any]) -> Iterator[tuple[str, str]]:
             yield path, f"leads to {reference[:80]!r}, which is not in this schema"
         elif _comes_back(schema, holder):
             yield path, "leads back to itself, so that checking would never end"
+
+
+def answer_fault(text: str, schema: Mapping[str, Any]) -> str | None:
+    """Why a text is no JSON that follows the schema; None when it is.
+
+    How long it takes is up to whoever wrote the schema: for patterns, and for schemas that lead back to themselves, longer
+    than anybody can wait.
+    """
+    validator = Draft202012Validator(schema, registry=_NOTHING_ELSE)
+    try:
+        error = best_match(validator.iter_errors(json.loads(text)))
+    except (ValueError, RecursionError, Unresolvable) as fault:
+        return str(fault)
+    return None if error is None else str(error.message)
+
+
+def _keywords(path: str, value: object) -> Iterator[tuple[str, str]]:
+    """Path and sentence of every keyword that is not for us."""
+    if isinstance(value, dict):
+        for key, inner in value.items():
+            inner_path = f"{path}.{key}" if path else key
+            if key in _OTHER_BASES and not isinstance(inner, dict):
+                yield (
+                    inner_path,
+                    f"{key} is not possible here: refer with $ref to a place in this schema, as in #/$defs/name",
+                )
+            elif key == "$schema" and isinstance(inner, str) and inner.rstrip("#") != DIALECT:
+                yield inner_path, f"must be {DIALECT}, or left out"
+            yield from _keywords(inner_path, inner)
+    elif isinstance(value, list):
+        for index, inner in enumerate(value):
+            yield from _keywords(f"{path}.{index}", inner)
 
 
 def _references(path: str, value: object) -> Iterator[tuple[str, dict[str, Any], str]]:

@@ -1,6 +1,7 @@
 """Fixtures that several folders of tests share."""
 
 import os
+import sys
 from collections.abc import Iterator
 
 import pytest
@@ -42,3 +43,11 @@ def stack(tmp_path_factory: pytest.TempPathFactory, collector: Collector) -> Ite
     assert " Violation " not in (started.home / "nats" / "nats.log").read_text(), (
         "a service was refused something"
     )
+
+
+@pytest.fixture
+def nothing_is_reported(monkeypatch: pytest.MonkeyPatch) -> None:
+    """For what runs in `bounded`: its timer may go off where an exception is only reported, as in a destructor. It goes
+    off again right after.
+    """
+    monkeypatch.setattr(sys, "unraisablehook", lambda _: None)

@@ -1,6 +1,6 @@
-"""Planning in a process of its own, for templates that take longer than the event loop can wait.
+"""Work in a process of its own, for templates and schemas that take longer than the event loop can wait.
 
-The program of one user must not delay the stops of others. The process is started for one plan, knows no secret, and
+The program of one user must not delay the stops of others. The process is started for one question, knows no secret, and
 ends with it; a stop ends it at once. `python -m services.executor.apart` is that process.
 """
 
@@ -9,9 +9,9 @@ import os
 import pickle
 import sys
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar
 
 from services.executor.bounds import OutOfTime, bounded
 from services.executor.patience import patiently
@@ -20,9 +20,11 @@ from shared import own_process
 from shared.events import ErrorInfo
 from shared.execution import ExecutionState
 
+T = TypeVar("T")
+
 MODULE = "services.executor.apart"
 CPU_SECONDS = 1.0
-"""Of CPU time that the templates of one plan may take."""
+"""Of CPU time that the templates of one plan, or one check, may take."""
 MEMORY_BYTES = 256 << 20
 """How much memory they may take."""
 PATIENCE_SECONDS = 60.0
@@ -57,6 +59,10 @@ def too_much() -> Plan:
     return Plan(error=ErrorInfo(code="template_error", message=message))
 
 
+class TooMuch(Exception):
+    """It takes more time or memory than it may."""
+
+
 class Apart:
     """One for the process that runs executions."""
 
@@ -65,28 +71,37 @@ class Apart:
 
     async def answer(self, question: Question) -> Answer:
         """The plan, or one that says why there is none. Cancelling it ends the process."""
+        try:
+            return await self.run(answer_to, question)
+        except TooMuch:
+            return Answer(plan=too_much(), lists=question.program.lists, seconds=CPU_SECONDS)
+
+    async def run(self, function: Callable[..., T], *arguments: Any) -> T:
+        """What a pure function gives, in bounds of time and memory. Cancelling it ends the process. Raises: TooMuch."""
         async with self._turns:
             process = await patiently(lambda: own_process.start(MODULE))
-            output = await own_process.answer(process, pickle.dumps(question), PATIENCE_SECONDS)
+            output = await own_process.answer(process, pickle.dumps((function, arguments)), PATIENCE_SECONDS)
         if output is None:
-            return _no_answer(question)
-        found: Answer = pickle.loads(output)  # noqa: S301 - written by this very program
-        return found
-
-
-def _no_answer(question: Question) -> Answer:
-    return Answer(plan=too_much(), lists=question.program.lists, seconds=CPU_SECONDS)
+            raise TooMuch
+        found: tuple[T] | None = pickle.loads(output)  # noqa: S301 - written by this very program
+        if found is None:
+            raise TooMuch
+        return found[0]
 
 
 def answer_to(question: Question) -> Answer:
-    """In bounds of time and memory; for the main thread of a process."""
     begun = time.process_time()
+    found = plan(question.program, question.state, question.values, question.busy)
+    return Answer(plan=found, lists=question.program.lists, seconds=time.process_time() - begun)
+
+
+def in_bounds(function: Callable[..., T], arguments: Sequence[Any]) -> tuple[T] | None:
+    """None when it is too much. For the main thread of a process."""
     try:
         with bounded(CPU_SECONDS, MEMORY_BYTES):
-            found = plan(question.program, question.state, question.values, question.busy)
+            return (function(*arguments),)
     except (OutOfTime, MemoryError):
-        found = too_much()
-    return Answer(plan=found, lists=question.program.lists, seconds=time.process_time() - begun)
+        return None
 
 
 if __name__ == "__main__":
@@ -94,4 +109,4 @@ if __name__ == "__main__":
     # Under its real name: what is pickled by `__main__` is not what the other side knows.
     from services.executor import apart
 
-    sys.stdout.buffer.write(pickle.dumps(apart.answer_to(pickle.load(sys.stdin.buffer))))  # noqa: S301 - as above
+    sys.stdout.buffer.write(pickle.dumps(apart.in_bounds(*pickle.load(sys.stdin.buffer))))  # noqa: S301 - as above

@@ -7,9 +7,10 @@ truncated answer is to be continued.
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 
-from services.executor.models.answer import Accepted, check_schema
+from services.executor.models.answer import Accepted, FaultOf
 from services.executor.models.provider import ModelError, ModelRequest
 from services.executor.retry import Room, next_delay
+from shared.schemas import answer_fault
 
 CONTINUATIONS = 5
 """At most so many calls go on with an answer that was cut."""
@@ -71,15 +72,13 @@ class Tries:
         self.continuations += 1
         return True
 
-    def kept(self) -> Accepted | None:
+    def kept(self, fault_of: FaultOf = answer_fault) -> Accepted | None:
         """The answer as it was before it was to be continued, if it is usable as it is."""
         if not self.said:
             return None
-        if self.asked.output_schema is not None:
-            try:
-                check_schema(self.said, self.asked.output_schema, truncated=True)
-            except ModelError:
-                return None
+        schema = self.asked.output_schema
+        if schema is not None and fault_of(self.said, schema) is not None:
+            return None
         return Accepted(text=self.said, truncated=True)
 
     def failed(

@@ -1,6 +1,5 @@
 """Templates are somebody's programs: they must neither break out, nor grow, nor run without an end."""
 
-import sys
 import time
 
 import pytest
@@ -12,12 +11,7 @@ from shared.templates import TemplateProblem, evaluate, render
 MEMORY = 256 << 20
 
 
-@pytest.fixture(autouse=True)
-def nothing_is_reported(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The timer may go off where an exception is only reported, in a destructor, or while one is reported; it goes off
-    again right after.
-    """
-    monkeypatch.setattr(sys, "unraisablehook", lambda _: None)
+pytestmark = pytest.mark.usefixtures("nothing_is_reported")
 
 
 def test_a_template_sees_only_what_it_is_given() -> None:

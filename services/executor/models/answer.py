@@ -1,13 +1,16 @@
 """Whether an answer is usable. Judged once, at the end of the stream, over all of it. Pure."""
 
-import json
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-
-import jsonschema
+from typing import Any
 
 from services.executor.models.names import brand_of
 from services.executor.models.provider import Finish, ModelError, ModelRequest
+from shared.schemas import answer_fault
 from shared.usage import Tokens
+
+FaultOf = Callable[[str, Mapping[str, Any]], str | None]
+"""Why a text does not follow a schema; None when it does."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -29,7 +32,9 @@ class Accepted:
     truncated: bool
 
 
-def judge(request: ModelRequest, answer: Answer, *, may_go_on: bool = False) -> Accepted:
+def judge(
+    request: ModelRequest, answer: Answer, *, may_go_on: bool = False, fault_of: FaultOf = answer_fault
+) -> Accepted:
     """Accepts whatever has usable content. `may_go_on`: an answer that was cut will be continued.
 
     Raises: ModelError, with the reason as its code.
@@ -47,7 +52,7 @@ def judge(request: ModelRequest, answer: Answer, *, may_go_on: bool = False) -> 
     if not written:
         raise _empty(answer, brand_of(request.model).label)
     if request.output_schema is not None and not (truncated and may_go_on):
-        check_schema(answer.text, request.output_schema, truncated)
+        _check_schema(fault_of(answer.text, request.output_schema), truncated)
     return Accepted(text=answer.text, truncated=truncated)
 
 
@@ -79,20 +84,17 @@ def _empty(answer: Answer, who: str) -> ModelError:
     )
 
 
-def check_schema(text: str, schema: dict[str, object], truncated: bool) -> None:
-    """Raises: ModelError, when the text does not follow it; `token_limit` for one that was cut."""
-    try:
-        jsonschema.validate(json.loads(text), schema)
-    except (ValueError, RecursionError, jsonschema.ValidationError) as error:
-        reason = error.message if isinstance(error, jsonschema.ValidationError) else str(error)
-        if truncated:
-            raise ModelError(
-                "token_limit",
-                "The structured answer was cut at the token limit. Raise max_tokens of this node.",
-            ) from None
+def _check_schema(fault: str | None, truncated: bool) -> None:
+    if fault is None:
+        return
+    if truncated:
         raise ModelError(
-            "schema_mismatch",
-            f"The answer does not follow the node's output_schema: {reason[:300]}. Simplify the schema, or say in "
-            "the prompt what is meant.",
-            retryable=True,
-        ) from None
+            "token_limit",
+            "The structured answer was cut at the token limit. Raise max_tokens of this node.",
+        )
+    raise ModelError(
+        "schema_mismatch",
+        f"The answer does not follow the node's output_schema: {fault[:300]}. Simplify the schema, or say in "
+        "the prompt what is meant.",
+        retryable=True,
+    )

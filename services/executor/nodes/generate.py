@@ -112,7 +112,9 @@ class _Node:
         call.begin()
         try:
             await _follow(run, call, lambda: self._answers(ticket))
-            return self._judged(call)
+            whole = not call.aborted and call.error is None
+            fault = await self._schema_fault(call.answer.text) if whole else None
+            return self._judged(call, fault)
         except ModelError as error:
             return error
 
@@ -120,7 +122,13 @@ class _Node:
         self._run.gate.answers(ticket)
         self._run.troubles.pop(self._step.node, None)
 
-    def _judged(self, call: Call) -> Accepted | None:
+    async def _schema_fault(self, text: str) -> str | None:
+        schema = self._tries.asked.output_schema
+        return (
+            None if schema is None or not text.strip() else await self._run.schema_checks.fault(text, schema)
+        )
+
+    def _judged(self, call: Call, fault: str | None) -> Accepted | None:
         """By the node's own request, whatever this call asked. Raises: ModelError."""
         model = metrics.model_label(call.request.model)
         if call.aborted:
@@ -130,7 +138,8 @@ class _Node:
         try:
             if call.error is not None:
                 raise call.error
-            accepted = judge(whole, call.answer, may_go_on=self._tries.may_go_on(call.text))
+            may_go_on = self._tries.may_go_on(call.text)
+            accepted = judge(whole, call.answer, may_go_on=may_go_on, fault_of=lambda *_: fault)
         except ModelError as error:
             if error.used:
                 call.error = error  # its last report of usage is not its final one
@@ -166,7 +175,8 @@ class _Node:
                 run.gate.down,
             )
         except ModelError:
-            kept = tries.kept()
+            fault = await self._schema_fault(tries.said)
+            kept = tries.kept(lambda *_: fault)
             if kept is None:
                 raise NodeFailed(call.node, error.code, error.message) from error
             await _complete(run, self._step, call, kept)

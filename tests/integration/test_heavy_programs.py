@@ -1,4 +1,4 @@
-"""One user's heavy template is worked out in a process of its own, so that it delays nobody else's stop."""
+"""One user's heavy template or schema is worked out in a process of its own, so that it delays nobody else's stop."""
 
 from collections.abc import AsyncIterator
 from typing import Any
@@ -7,10 +7,16 @@ import psutil
 import pytest
 
 from shared.execution import Status
+from tests.support.definitions import one
 from tests.support.waiting import until
 from tests.support.world import ExecutorProcess, World, world
 
 HEAVY = "{% for i in range(800) %}{% for j in range(1000) %}{% endfor %}{% endfor %}"
+ENDLESS_SCHEMA = {
+    "type": "object",
+    "required": ["t"],
+    "properties": {"t": {"type": "string", "enum": ["a" * 40 + "!"], "pattern": "^(a+)+$"}},
+}
 ENDLESS = "{% for i in range(99999) %}{% for j in range(99999) %}{% endfor %}{% endfor %}"
 
 
@@ -62,6 +68,22 @@ async def test_a_template_without_an_end_fails(here: World) -> None:
 
 async def test_a_stop_ends_the_process_that_works_it_out(here: World) -> None:
     key = await here.request(text(ENDLESS))
+    await until(lambda: children(here.executors[0]))
+    await here.stop(key)
+    state = await here.ended(key)
+    assert (state.status, state.anomalies) == (Status.STOPPED, ())
+    await until(lambda: not children(here.executors[0]))
+
+
+async def test_a_schema_without_an_end_fails_the_node(here: World) -> None:
+    state = await here.ended(await here.request(one("short", output_schema=ENDLESS_SCHEMA)))
+    assert state.error is not None
+    assert (state.status, state.error.code) == (Status.FAILED, "schema_mismatch")
+    assert "to check it takes more than" in state.error.message
+
+
+async def test_a_stop_ends_the_process_that_checks_an_answer(here: World) -> None:
+    key = await here.request(one("short", output_schema=ENDLESS_SCHEMA))
     await until(lambda: children(here.executors[0]))
     await here.stop(key)
     state = await here.ended(key)
