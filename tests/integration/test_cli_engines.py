@@ -117,7 +117,7 @@ async def test_models_are_set_priced_retired_and_listed(lekhika: Lekhika, databa
     assert "retired, take gemini-3.8-flash; named by 0 engines" in retired.stdout
     listed = (await lekhika("admin", "models", "list", who="root")).stdout
     (line,) = [line for line in listed.splitlines() if line.startswith(name)]
-    assert line.split()[1:6] == ["payg", "9000", "1.5000", "1.5000", "7.5000"]
+    assert line.split()[1:6] == ["payg", "9,000", "1.5000", "1.5000", "7.5000"]
     back = await lekhika("admin", "models", "set", name, "--reinstate", "--json", who="root")
     assert (json.loads(back.stdout)["retired"], json.loads(back.stdout)["successor"]) == (False, None)
     assert (await lekhika("admin", "models", "list")).refused

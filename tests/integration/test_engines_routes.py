@@ -170,7 +170,7 @@ def test_seeding_again_changes_nothing(seeded: PostgresServer):
 @pytest.mark.parametrize(
     ("text", "code", "said"),
     [
-        ("not json", 2, "Invalid JSON"),
+        ("not json", 2, "is not JSON"),
         (json.dumps({"users": [{**SEED["users"][0], "role": "king"}]}), 2, "users.0.role"),
         (json.dumps({"users": [{**SEED["users"][0], "user_id": new_id()}]}), 1, "clashes"),
     ],

@@ -8,6 +8,7 @@ import subprocess
 import sys
 import threading
 from collections.abc import Iterator
+from functools import partial
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
@@ -86,6 +87,8 @@ def test_every_way_out_of_the_live_view_shows_the_cursor_again_on_a_new_line(
         stdout=other_end,
         stderr=other_end,
         env=os.environ | own,
+        # As in a terminal: whoever runs the tests in the background has it ignored.
+        preexec_fn=partial(signal.signal, signal.SIGINT, signal.SIG_DFL),
     )
     os.close(other_end)
     begin = read_until(terminal, HIDE, b"outline")
