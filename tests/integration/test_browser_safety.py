@@ -158,6 +158,14 @@ def talk(gateway: Gateway, *pieces: bytes) -> tuple[int, dict[str, Any], str]:
     return int(head.split()[1]), json.loads(body), head.decode().lower()
 
 
+@pytest.mark.parametrize("path", ["/v1/engines/", "/v1/me/", "/console", "/console/."])
+async def test_no_answer_leads_to_the_host_that_the_request_names(open_gateway: Gateway, path: str) -> None:
+    head = f"GET {path} HTTP/1.1\r\nHost: evil.example\r\nConnection: close\r\n\r\n"
+    status, problem, headers = await asyncio.to_thread(talk, open_gateway, head.encode())
+    assert (status, problem["code"]) == (404, "not_found")
+    assert "evil.example" not in headers
+
+
 class TestBounds:
     @pytest.mark.parametrize(
         "head",
