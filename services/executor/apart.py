@@ -13,7 +13,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from services.executor.bounds import OutOfTime, bounded
+from services.executor.bounds import MEMORY_BYTES, OutOfTime, bounded
 from services.executor.patience import patiently
 from services.executor.planner import Plan, Program, plan
 from shared import own_process
@@ -23,8 +23,6 @@ from shared.execution import ExecutionState
 MODULE = "services.executor.apart"
 CPU_SECONDS = 1.0
 """Of CPU time that the templates of one plan may take."""
-MEMORY_BYTES = 256 << 20
-"""How much memory they may take."""
 PATIENCE_SECONDS = 60.0
 """By the clock, the start of the process and waiting for a core included."""
 AT_ONCE = 2
@@ -57,6 +55,15 @@ def too_much() -> Plan:
     return Plan(error=ErrorInfo(code="template_error", message=message))
 
 
+def too_long(node: str | None) -> Plan:
+    """`node` is the one in whose template the time ran out."""
+    if node is None:
+        return too_much()
+    limit = f"templates that are worked out together may take {CPU_SECONDS:g} s"
+    message = f"Node {node}: the time ran out in its template; {limit}. Make them do less."
+    return Plan(error=ErrorInfo(code="template_error", message=message, node=node))
+
+
 class Apart:
     """One for the process that runs executions."""
 
@@ -84,7 +91,9 @@ def answer_to(question: Question) -> Answer:
     try:
         with bounded(CPU_SECONDS, MEMORY_BYTES):
             found = plan(question.program, question.state, question.values, question.busy)
-    except (OutOfTime, MemoryError):
+    except OutOfTime as late:
+        found = too_long(late.node)
+    except MemoryError:
         found = too_much()
     return Answer(plan=found, lists=question.program.lists, seconds=time.process_time() - begun)
 
