@@ -24,6 +24,10 @@ class TemplateProblem(Permanent):
     """A template can not be parsed, names what does not exist, or failed while rendering."""
 
 
+class TemplateTooLarge(TemplateProblem):
+    """It needs more memory than there is for it."""
+
+
 class _Sandbox(ImmutableSandboxedEnvironment):
     """Without the operators that make a huge value out of two small ones. Intercepted ones are not worked out while
     compiling either.
@@ -91,6 +95,8 @@ def render(source: str, values: Mapping[str, Any]) -> str:
             pieces.append(piece)
     except Permanent:
         raise
+    except MemoryError:
+        raise TemplateTooLarge("it needs too much memory") from None
     except Exception as error:  # noqa: BLE001 - a template is somebody's program: what it raises is its fault
         raise TemplateProblem(f"{type(error).__name__}: {error}") from None
     text = "".join(pieces)
@@ -113,6 +119,8 @@ def evaluate(source: str, values: Mapping[str, Any]) -> object:
         value = _TEXT.compile_expression(match["expression"], undefined_to_none=False)(**values)
     except Permanent:
         raise
+    except MemoryError:
+        raise TemplateTooLarge("it needs too much memory") from None
     except Exception as error:  # noqa: BLE001 - as above
         raise TemplateProblem(f"{type(error).__name__}: {error}") from None
     if isinstance(value, Undefined):

@@ -93,15 +93,23 @@ def import_executions(
     home: HomeOption = HOME,
     as_json: JsonOption = False,
 ) -> None:
-    """Count old executions from a file. The same file again changes nothing."""
+    """Count old executions from a file. The same file again changes nothing.
+
+    The exit code is 1 when lines were rejected; the others are imported all the same.
+    """
     arguments = [str(file.resolve()), *(["--map", str(map_.resolve())] if map_ else [])]
     arguments += ["--rejected", str(rejected.resolve())] if rejected else []
     arguments += ["--dry-run"] if dry_run else []
     done = _run(home, "analytics", "services.analytics.import_executions", *arguments)
     if as_json:
         print_json(done)
-        return
-    words = "would be imported" if dry_run else "imported"
+    else:
+        _tell_imported(done, "would be imported" if dry_run else "imported")
+    if done["rejected_lines"]:
+        raise typer.Exit(1)
+
+
+def _tell_imported(done: dict[str, Any], words: str) -> None:
     print(f"{done['executions']:,} executions {words}, {done['imported_before']:,} were there before")
     if done["rejects"]:
         print(f"{done['rejected_lines']:,} lines rejected; {done['rejects']} says why")

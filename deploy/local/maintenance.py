@@ -36,7 +36,10 @@ def servers(home: Home, service: str, environment: Mapping[str, str] = os.enviro
 
 
 def run_program(module: str, arguments: Sequence[str], variables: Mapping[str, str]) -> dict[str, Any]:
-    """Runs it to its end and gives the JSON that it printed. Raises StackError with what it said when it fails."""
+    """Runs it to its end and gives the JSON that it printed. Raises StackError with what it said when it fails.
+
+    One that prints what it has done has not failed, although its exit code may say that something was left out.
+    """
     process = subprocess.run(
         python_module(module, *arguments),
         env=inherited(os.environ) | dict(variables),
@@ -44,7 +47,7 @@ def run_program(module: str, arguments: Sequence[str], variables: Mapping[str, s
         text=True,
         check=False,
     )
-    if process.returncode:
+    if process.returncode and not process.stdout.strip():
         raise StackError(process.stderr.strip() or f"{module} failed with code {process.returncode}")
     sys.stderr.write(process.stderr)
     told: dict[str, Any] = json.loads(process.stdout.splitlines()[-1])

@@ -13,7 +13,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, TextIO
 
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
@@ -23,12 +23,18 @@ from services.analytics.maintenance import run_program
 from services.analytics.rollup import Entry
 from services.analytics.statements import KNOWN_IDS, KNOWN_USERS, TIERS
 from services.analytics.store import Arrived, Origin, Store
+from shared import json_values
+from shared.csv_cells import harmless
 from shared.db import transaction
 from shared.errors import Permanent
 from shared.usage import Tier
 
 CHUNK = 1000
 """Executions in one transaction."""
+MOST_CHARACTERS = 1_000_000
+"""Of a line of JSON; a good one has less than a thousand."""
+_SHOWN = 200
+"""Characters of an id that are kept of a rejected line."""
 _IS_REAL = "is an execution of this system, which is counted by itself"
 
 
@@ -47,28 +53,63 @@ def records(file: Path) -> Iterator[tuple[int, Mapping[str, Any] | Fault]]:
     """
     try:
         with file.open(encoding="utf-8-sig", newline="") as text:
-            if file.suffix.lower() == ".csv":
-                reader = csv.DictReader(text)
-                for row in reader:
-                    wide = None in row
-                    yield (
-                        reader.line_num,
-                        _wrong_line(reader.line_num, "has more cells than the header") if wide else row,
-                    )
-            else:
-                for number, line in enumerate(text, start=1):
-                    if line.strip():
-                        yield number, _object(number, line)
-    except (OSError, UnicodeDecodeError, csv.Error) as error:
+            yield from _rows(text) if file.suffix.lower() == ".csv" else _objects(text)
+    except csv.Error as error:
+        raise Permanent(f"{file} can not be read: its header, line 1: {error}") from None
+    except (OSError, UnicodeDecodeError) as error:
         raise Permanent(f"{file} can not be read: {error}") from None
 
 
+def _rows(text: TextIO) -> Iterator[tuple[int, Mapping[str, Any] | Fault]]:
+    """Raises: csv.Error, for the header. A row that can not be read is a fault, and the next one begins in the next line."""
+    reader = csv.DictReader(text)
+    _ = reader.fieldnames
+    while True:
+        begun = reader.reader.line_num + 1
+        try:
+            row = next(reader)
+        except StopIteration:
+            return
+        except csv.Error as error:
+            yield begun, _wrong_line(begun, _unread(begun, reader.reader.line_num, error))
+            continue
+        number = reader.line_num
+        yield number, _wrong_line(number, "has more cells than the header") if None in row else row
+
+
+def _unread(first: int, last: int, error: csv.Error) -> str:
+    if last <= first:
+        return f"can not be read: {error}"
+    return f"can not be read up to line {last}, with which it is one row by an open quote: {error}"
+
+
+def _objects(text: TextIO) -> Iterator[tuple[int, Mapping[str, Any] | Fault]]:
+    for number, line in enumerate(text, start=1):
+        if line.strip():
+            yield number, _object(number, line)
+
+
 def _object(number: int, line: str) -> Mapping[str, Any] | Fault:
+    if len(line) > MOST_CHARACTERS:
+        return _wrong_line(number, f"is longer than {MOST_CHARACTERS:,} characters")
     try:
         found = json.loads(line)
     except ValueError as error:
         return _wrong_line(number, f"is not JSON: {error}")
-    return found if isinstance(found, dict) else _wrong_line(number, "is not a JSON object")
+    except RecursionError:
+        return _wrong_line(number, "is nested too deep to be read")
+    if not isinstance(found, dict):
+        return _wrong_line(number, "is not a JSON object")
+    wrong = json_values.fault(found, MOST_CHARACTERS)
+    return found if wrong is None else Fault(number, *wrong, _old_id(found))
+
+
+def _old_id(found: Mapping[str, Any]) -> str:
+    """For the other lines of the same execution."""
+    given = found.get("execution_id")
+    return (
+        given.strip() if isinstance(given, str) and json_values.fault(given, MOST_CHARACTERS) is None else ""
+    )
 
 
 def _wrong_line(number: int, reason: str) -> Fault:
@@ -159,7 +200,8 @@ def _write(file: Path, faults: Sequence[Fault]) -> None:
         writer = csv.writer(text)
         writer.writerow(["line", "field", "reason", "execution_id"])
         for fault in sorted(faults, key=lambda fault: fault.line):
-            writer.writerow([fault.line, fault.field, fault.reason, fault.execution_id])
+            cells = (fault.line, fault.field, fault.reason, fault.execution_id[:_SHOWN])
+            writer.writerow([harmless(cell) for cell in cells])
 
 
 def names_of(file: Path | None) -> Names:
@@ -171,7 +213,7 @@ def names_of(file: Path | None) -> Names:
         return Names()
     try:
         given = json.loads(file.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise Permanent(f"the map {file} can not be read: {error}") from None
     parts: dict[str, Any] = given if isinstance(given, dict) else {"": None}
     for name, part in parts.items():
@@ -197,6 +239,7 @@ def _engine(file: Path, old: str, new: Any) -> tuple[str, str | None]:
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
+    """The exit code is 1 when nothing was done, and also when lines were rejected: then the rest was imported."""
     parser = argparse.ArgumentParser(
         prog="python -m services.analytics.import_executions", description=__doc__
     )
@@ -208,12 +251,16 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--dry-run", action="store_true", help="check everything, count nothing")
     given = parser.parse_args(arguments)
     rejected = given.rejected or given.file.with_name(given.file.name + ".rejected.csv")
+    rejected_lines = 0
 
     async def work(engine: AsyncEngine) -> dict[str, Any]:
+        nonlocal rejected_lines
         wanted = Wanted(file=given.file, names=names_of(given.map), rejected=rejected, dry_run=given.dry_run)
-        return await import_executions(engine, wanted)
+        done = await import_executions(engine, wanted)
+        rejected_lines = done["rejected_lines"]
+        return done
 
-    return asyncio.run(run_program("import", work))
+    return asyncio.run(run_program("import", work)) or int(rejected_lines > 0)
 
 
 if __name__ == "__main__":

@@ -13,7 +13,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
-from services.executor.bounds import OutOfTime, bounded
+from services.executor.bounds import MEMORY_BYTES, OutOfTime, bounded
 from services.executor.patience import patiently
 from services.executor.planner import Plan, Program, plan
 from shared import own_process
@@ -25,8 +25,6 @@ T = TypeVar("T")
 MODULE = "services.executor.apart"
 CPU_SECONDS = 1.0
 """Of CPU time that the templates of one plan, or one check, may take."""
-MEMORY_BYTES = 256 << 20
-"""How much memory they may take."""
 PATIENCE_SECONDS = 60.0
 """By the clock, the start of the process and waiting for a core included."""
 AT_ONCE = 2
@@ -63,6 +61,15 @@ class TooMuch(Exception):
     """It takes more time or memory than it may."""
 
 
+def too_long(node: str | None) -> Plan:
+    """`node` is the one in whose template the time ran out."""
+    if node is None:
+        return too_much()
+    limit = f"templates that are worked out together may take {CPU_SECONDS:g} s"
+    message = f"Node {node}: the time ran out in its template; {limit}. Make them do less."
+    return Plan(error=ErrorInfo(code="template_error", message=message, node=node))
+
+
 class Apart:
     """One for the process that runs executions."""
 
@@ -77,36 +84,33 @@ class Apart:
             return Answer(plan=too_much(), lists=question.program.lists, seconds=CPU_SECONDS)
 
     async def run(self, function: Callable[..., T], *arguments: Any) -> T:
-        """What a pure function gives, in bounds of time and memory. Cancelling it ends the process. Raises: TooMuch."""
+        """What a function of the top level of a module gives, which keeps to its own bounds of time and memory.
+
+        Cancelling it ends the process. Raises: TooMuch, when it did not keep to them.
+        """
         async with self._turns:
             process = await patiently(lambda: own_process.start(MODULE))
             output = await own_process.answer(process, pickle.dumps((function, arguments)), PATIENCE_SECONDS)
         if output is None:
             raise TooMuch
-        found: tuple[T] | None = pickle.loads(output)  # noqa: S301 - written by this very program
-        if found is None:
-            raise TooMuch
-        return found[0]
+        found: T = pickle.loads(output)  # noqa: S301 - written by this very program
+        return found
 
 
 def answer_to(question: Question) -> Answer:
+    """In bounds of time and memory; for the main thread of a process."""
     begun = time.process_time()
-    found = plan(question.program, question.state, question.values, question.busy)
-    return Answer(plan=found, lists=question.program.lists, seconds=time.process_time() - begun)
-
-
-def in_bounds(function: Callable[..., T], arguments: Sequence[Any]) -> tuple[T] | None:
-    """None when it is too much. For the main thread of a process."""
     try:
         with bounded(CPU_SECONDS, MEMORY_BYTES):
-            return (function(*arguments),)
-    except (OutOfTime, MemoryError):
-        return None
+            found = plan(question.program, question.state, question.values, question.busy)
+    except OutOfTime as late:
+        found = too_long(late.node)
+    except MemoryError:
+        found = too_much()
+    return Answer(plan=found, lists=question.program.lists, seconds=time.process_time() - begun)
 
 
 if __name__ == "__main__":
     os.nice(NICENESS)
-    # Under its real name: what is pickled by `__main__` is not what the other side knows.
-    from services.executor import apart
-
-    sys.stdout.buffer.write(pickle.dumps(apart.in_bounds(*pickle.load(sys.stdin.buffer))))  # noqa: S301 - as above
+    function, arguments = pickle.load(sys.stdin.buffer)  # noqa: S301 - written by the executor that started this
+    sys.stdout.buffer.write(pickle.dumps(function(*arguments)))

@@ -11,6 +11,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from types import FrameType
 
+MEMORY_BYTES = 256 << 20
+"""How much the templates of one plan may take."""
 AGAIN_SECONDS = 0.05
 """It is raised again so often, should a `finally` of the block run on."""
 _STATM = Path("/proc/self/statm")
@@ -18,6 +20,9 @@ _STATM = Path("/proc/self/statm")
 
 class OutOfTime(BaseException):
     """It took longer than it may. No `Exception`, so that what runs in the bounds can not swallow it."""
+
+    node: str | None = None
+    """The one whose template was being worked out, when that is known."""
 
 
 def _raise(number: int, frame: FrameType | None) -> None:

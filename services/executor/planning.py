@@ -4,8 +4,8 @@ import asyncio
 from collections.abc import Mapping
 from typing import Any
 
-from services.executor.apart import MEMORY_BYTES, Answer, Apart, Question
-from services.executor.bounds import OutOfTime, bounded
+from services.executor.apart import Answer, Apart, Question
+from services.executor.bounds import MEMORY_BYTES, OutOfTime, bounded
 from services.executor.planner import Plan, Program, plan
 from shared.execution import ExecutionState
 from shared.tasks import spawn

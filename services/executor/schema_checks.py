@@ -7,8 +7,8 @@ every level of the answer.
 from collections.abc import Mapping
 from typing import Any
 
-from services.executor.apart import CPU_SECONDS, MEMORY_BYTES, Apart, TooMuch
-from services.executor.bounds import OutOfTime, bounded
+from services.executor.apart import CPU_SECONDS, Apart, TooMuch
+from services.executor.bounds import MEMORY_BYTES, OutOfTime, bounded
 from shared.schemas import answer_fault
 
 HERE_SECONDS = 0.02
@@ -30,6 +30,15 @@ class SchemaChecks:
         except (OutOfTime, MemoryError):
             pass
         try:
-            return await self._apart.run(answer_fault, text, dict(schema))
+            return await self._apart.run(fault_apart, text, dict(schema))
         except TooMuch:
             return TOO_MUCH
+
+
+def fault_apart(text: str, schema: Mapping[str, Any]) -> str | None:
+    """For the main thread of a process."""
+    try:
+        with bounded(CPU_SECONDS, MEMORY_BYTES):
+            return answer_fault(text, schema)
+    except (OutOfTime, MemoryError):
+        return TOO_MUCH

@@ -12,9 +12,10 @@ from fastapi.responses import FileResponse
 from nats.aio.client import Client
 from nats.aio.msg import Msg
 from sqlalchemy import text
+from starlette.exceptions import HTTPException
 from starlette.middleware.cors import CORSMiddleware
 from starlette.requests import Request
-from starlette.responses import Response
+from starlette.responses import RedirectResponse, Response
 from starlette.routing import Route
 from starlette.staticfiles import StaticFiles
 from starlette.types import Receive, Scope, Send
@@ -96,6 +97,8 @@ class _Console(StaticFiles):
 
     async def get_response(self, path: str, scope: Scope) -> Response:
         response = await super().get_response(path, scope)
+        if isinstance(response, RedirectResponse):  # to a folder, at whatever host the request names
+            raise HTTPException(404)
         response.headers.update(NO_CACHE)
         return response
 
@@ -117,6 +120,7 @@ def create_app(parts: Parts) -> FastAPI:
         version=version(),
         docs_url=None,
         redoc_url=None,
+        redirect_slashes=False,  # such a redirect would lead to whatever host the request names
         separate_input_output_schemas=False,
         responses=openapi.refusals(),
         dependencies=[Depends(refuse_unknown)],

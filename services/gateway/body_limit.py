@@ -2,6 +2,7 @@
 
 import asyncio
 
+from starlette.datastructures import Headers
 from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
@@ -15,6 +16,7 @@ PATIENCE_FACTOR = 16
 class BodyLimit:
     """Makes reading beyond `most` bytes raise HTTPException 413, and beyond `seconds` 408; both become problems.
 
+    A body that says it is larger is refused before it is asked for.
     Stands inside of the middleware that turns exceptions into answers.
     """
 
@@ -27,11 +29,16 @@ class BodyLimit:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
-        await self._app(scope, _Counted(receive, self._most, self._seconds).receive, send)
+        await self._app(scope, _Counted(scope, receive, self._most, self._seconds).receive, send)
 
 
 class _Counted:
-    def __init__(self, receive: Receive, most: int, seconds: float) -> None:
+    def __init__(self, scope: Scope, receive: Receive, most: int, seconds: float) -> None:
+        headers = Headers(scope=scope)
+        announced = headers.get("content-length", "")
+        self._announced = int(announced) if announced.isdecimal() else 0
+        self._waits = headers.get("expect", "").lower() == "100-continue"
+        """The caller sends the body only once it is asked to, which the first `receive` does."""
         self._receive = receive
         self._most = most
         self._seconds = seconds
@@ -42,13 +49,20 @@ class _Counted:
     async def receive(self) -> Message:
         if self._whole:  # what comes now is that the caller leaves, whenever that is
             return await self._receive()
+        if self._announced > self._most:
+            if not self._waits:
+                await self._skip_rest({"more_body": True})
+            raise self._too_large()
         message = await self._in_time()
         self._whole = not message.get("more_body", False)
         self._read += len(message.get("body", b""))
         if self._read > self._most:
             await self._skip_rest(message)
-            raise HTTPException(413, f"Send at most {self._most:,} bytes.", headers={"Connection": "close"})
+            raise self._too_large()
         return message
+
+    def _too_large(self) -> HTTPException:
+        return HTTPException(413, f"Send at most {self._most:,} bytes.", headers={"Connection": "close"})
 
     async def _in_time(self) -> Message:
         if self._until is None:

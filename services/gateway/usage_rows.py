@@ -15,6 +15,7 @@ from services.gateway.problems import FieldError, Problem, invalid
 from services.gateway.resource import rfc3339
 from services.gateway.usage_freshness import Fresh
 from services.gateway.usage_queries import local_start
+from shared.csv_cells import harmless
 from shared.usage import Certainty
 
 COUNTS = ("input", "cached", "output", "thoughts", "tool", "total")
@@ -142,11 +143,5 @@ def csv_answer(
     text = io.StringIO()
     writer = csv.writer(text)
     writer.writerow(columns)
-    writer.writerows([[_harmless(cell) for cell in line] for line in lines])
+    writer.writerows([[harmless(cell) for cell in line] for line in lines])
     return text.getvalue(), HEADERS | {"Content-Disposition": f'attachment; filename="{name}.csv"'}
-
-
-def _harmless(cell: Any) -> Any:
-    """Spreadsheets run what begins like a formula; an apostrophe makes it text."""
-    runs = isinstance(cell, str) and cell.startswith(("=", "+", "-", "@", "\t", "\r"))
-    return f"'{cell}" if runs else cell

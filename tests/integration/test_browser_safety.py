@@ -12,7 +12,7 @@ from pydantic import ValidationError
 from starlette.types import Message, Receive, Scope, Send
 
 from deploy.local.nats_server import NatsServer
-from services.gateway import connection
+from services.gateway import body_limit, connection
 from services.gateway.middleware import SecurityHeaders
 from services.gateway.settings import GatewaySettings
 from tests.support.gateway import Database, Gateway, running_gateway
@@ -158,6 +158,14 @@ def talk(gateway: Gateway, *pieces: bytes) -> tuple[int, dict[str, Any], str]:
     return int(head.split()[1]), json.loads(body), head.decode().lower()
 
 
+@pytest.mark.parametrize("path", ["/v1/engines/", "/v1/me/", "/console", "/console/."])
+async def test_no_answer_leads_to_the_host_that_the_request_names(open_gateway: Gateway, path: str) -> None:
+    head = f"GET {path} HTTP/1.1\r\nHost: evil.example\r\nConnection: close\r\n\r\n"
+    status, problem, headers = await asyncio.to_thread(talk, open_gateway, head.encode())
+    assert (status, problem["code"]) == (404, "not_found")
+    assert "evil.example" not in headers
+
+
 class TestBounds:
     @pytest.mark.parametrize(
         "head",
@@ -199,6 +207,30 @@ class TestBounds:
         status, problem, _ = await asyncio.to_thread(talk, open_gateway, head.encode())
         assert (status, problem["code"]) == (408, "request_too_slow")
         assert "body" in problem["detail"]
+
+    @pytest.mark.parametrize("expect", ["Expect: 100-continue\r\n", ""])
+    async def test_a_body_that_says_it_is_too_large_is_not_waited_for(
+        self, open_gateway: Gateway, database: Database, monkeypatch: pytest.MonkeyPatch, expect: str
+    ) -> None:
+        """Which comes before the time is over that a body may take."""
+        monkeypatch.setattr(body_limit, "PATIENCE_SECONDS", 0.2)
+        head = (
+            f"POST /v1/executions HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {database.people['ada'].key}\r\n"
+            f"{expect}Content-Length: 2000000\r\n\r\n"
+        )
+        status, problem, _ = await asyncio.to_thread(talk, open_gateway, head.encode())
+        assert (status, problem["code"]) == (413, "body_too_large")
+
+    async def test_a_body_that_may_come_is_asked_for(self, open_gateway: Gateway, database: Database) -> None:
+        head = (
+            f"POST /v1/executions HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {database.people['ada'].key}\r\n"
+            "Expect: 100-continue\r\nConnection: close\r\nContent-Length: 2\r\n\r\n"
+        )
+        host, port = open_gateway.url.removeprefix("http://").split(":")
+        reader, writer = await asyncio.open_connection(host, int(port))
+        writer.write(head.encode())
+        assert (await reader.readline()).startswith(b"HTTP/1.1 100 ")
+        writer.close()
 
     async def test_json_has_a_depth_and_a_number_of_values(self, caller: httpx.AsyncClient) -> None:
         for given, said in (

@@ -157,5 +157,9 @@ def test_read_models_of_a_running_stack_are_rebuilt_checked_and_priced(home: Pat
     file.write_text(json.dumps(old))
     done = [as_json("admin", "import-executions", str(file), *for_home) for _ in range(2)]
     assert [(one["executions"], one["imported_before"]) for one in done] == [(1, 0), (0, 1)]
+    file.write_text("\n".join([json.dumps(old), "[" * 100_000]))
+    refused = lekhika("admin", "import-executions", str(file), "--json", *for_home)
+    told = json.loads(refused.stdout)
+    assert (refused.returncode, told["imported_before"], told["rejected_lines"]) == (1, 1, 1)
     checked = as_json("admin", "check", *for_home)
     assert [one for one in checked["checks"] if not one["ok"]] == []

@@ -63,7 +63,16 @@ async def test_a_template_without_an_end_fails(here: World) -> None:
     state = await here.ended(await here.request(text(ENDLESS)))
     assert state.error is not None
     assert (state.status, state.error.code) == (Status.FAILED, "template_error")
-    assert "Make them do less" in state.error.message
+    assert state.error.node == "t"
+    assert state.error.message.startswith("Node t: the time ran out in its template")
+
+
+async def test_a_template_that_eats_the_memory_is_told_so(here: World) -> None:
+    eater = "{% set ns = namespace(x='x') %}{% for i in range(40) %}{% set ns.x = ns.x ~ ns.x %}{% endfor %}"
+    state = await here.ended(await here.request(text(eater + "{{ ns.x | length }}")))
+    assert state.error is not None
+    assert (state.error.code, state.error.node) == ("template_error", "t")
+    assert "needs more than 256 MiB of memory" in state.error.message
 
 
 async def test_a_stop_ends_the_process_that_works_it_out(here: World) -> None:

@@ -1,8 +1,10 @@
 """The pure parts of the stack and the command line."""
 
+from pathlib import Path
+
 import pytest
 
-from deploy.local.definition_files import parse
+from deploy.local.definition_files import WrongFile, parse, read_definition
 from deploy.local.environment import choose_provider, inherited, openai_variables, service_variables
 from deploy.local.inputs import WrongInput, inputs_from, missing
 from deploy.local.log_lines import readable
@@ -150,6 +152,11 @@ def test_a_failed_service_is_shown_by_its_traceback_not_by_json() -> None:
         ("id: x", ".json", "not JSON, line 1, column 1"),
         ('{"id": x}', "", "not JSON, line 1"),
         ("id: [", ".yaml", "not YAML, line 1"),
+        ("id: a\nname: b\nid: c", ".yaml", "line 3, column 1: the key 'id' stands in line 1 already"),
+        ("nodes:\n  - {id: a, id: b}", ".yaml", "line 2, column 13: the key 'id'"),
+        ('{"nodes": [{"id": 1, "id": 2}]}', ".json", "the key 'id' stands twice"),
+        ('id: !!int ""', ".yaml", "not YAML"),
+        ("id: " + "1:" * 300 + "1.5", ".yaml", "not YAML"),
     ],
 )
 def test_a_definition_says_where_it_is_wrong(text: str, suffix: str, told: str) -> None:
@@ -160,3 +167,35 @@ def test_a_definition_says_where_it_is_wrong(text: str, suffix: str, told: str) 
 @pytest.mark.parametrize(("text", "suffix"), [("id: x", ""), ("{id: x}", ".yml"), (' {"id": "x"}', "")])
 def test_a_definition_is_read_by_its_suffix_else_by_its_start(text: str, suffix: str) -> None:
     assert parse(text, suffix) == {"id": "x"}
+
+
+def test_what_yaml_copies_into_a_mapping_is_not_a_key_twice() -> None:
+    text = "a: &a {x: 1, y: 2}\nb: &b {<<: *a, y: 3}\nc: {<<: [*a, *b], x: 4}"
+    assert parse(text, ".yaml")["c"] == {"x": 4, "y": 2}
+
+
+def bomb(first: str, level: str) -> str:
+    """Nine levels of nine: 387 million of the first."""
+    levels = (f"l{n}: &l{n} " + level.format(", ".join([f"*l{n - 1}"] * 9)) for n in range(1, 10))
+    return "\n".join([f"l0: &l0 {first}", *levels])
+
+
+@pytest.mark.timeout(20)
+@pytest.mark.parametrize(
+    ("name", "text", "told"),
+    [
+        ("a.yaml", bomb("[x, x]", "[{}]"), "is larger than"),
+        ("a.yaml", bomb("{x: 1}", "{{<<: [{}]}}"), "holds more than 100,000 entries"),
+        ("a.yaml", "a: &a [*a]", "nested more than 64 deep"),
+        ("a.yaml", "[" * 3_000, "nested too deep"),
+        ("a.json", "[" * 100_000, "nested too deep"),
+        ("a.json", '{"a":' + "[" * 100 + "]" * 100 + "}", "nested more than 64 deep"),
+        ("a.yaml", "at: 2026-01-01", "at is a date, which JSON does not have"),
+        ("a.yaml", "at: .inf", "must be a finite number"),
+    ],
+)
+def test_no_file_takes_long_or_ends_in_a_traceback(tmp_path: Path, name: str, text: str, told: str) -> None:
+    file = tmp_path / name
+    file.write_text(text)
+    with pytest.raises(WrongFile, match=told):
+        read_definition(file)

@@ -1,14 +1,16 @@
 """What a rule sees of the execution, and what all rules share. Pure."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Any
 
+from services.executor.bounds import MEMORY_BYTES, OutOfTime
 from services.executor.steps import CallModel, GiveText, Open, Prompt, Step
 from shared.events import ErrorInfo
 from shared.execution import ExecutionState, NodeStatus
-from shared.templates import TemplateProblem, evaluate, render
+from shared.templates import TemplateProblem, TemplateTooLarge, evaluate, render
 from shared.workflow import AnyNode, GenerateTask, GroupNode, TemplateTask
 
 NOTHING: Mapping[str, Any] = MappingProxyType({})
@@ -20,6 +22,21 @@ class Stuck(Exception):
     def __init__(self, node: str, message: str) -> None:
         super().__init__(message)
         self.info = ErrorInfo(code="template_error", message=f"Node {node}: {message}", node=node)
+
+
+@contextmanager
+def _template_of(node: str) -> Iterator[None]:
+    """Raises: Stuck, for what goes wrong in the block; OutOfTime, with the node in it."""
+    try:
+        yield
+    except TemplateTooLarge:
+        limit = f"its template needs more than {MEMORY_BYTES >> 20} MiB of memory"
+        raise Stuck(node, f"{limit}. Make it do less.") from None
+    except TemplateProblem as problem:
+        raise Stuck(node, str(problem)) from None
+    except OutOfTime as late:
+        late.node = node
+        raise
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -61,18 +78,14 @@ class Here:
         """The step that runs a task, its templates rendered with `local` beside the scope. Raises: Stuck."""
         seen = {**self.scope, **local}
         attempt = self.next_attempt(node_id)
-        try:
+        with _template_of(node_id):
             if isinstance(task, TemplateTask):
                 return GiveText(node=node_id, node_attempt=attempt, text=render(task.template, seen))
             system = render(task.system, seen) if task.system is not None else None
             prompt = Prompt(task=task, text=render(task.prompt, seen), system=system)
-        except TemplateProblem as problem:
-            raise Stuck(node_id, str(problem)) from None
-        return CallModel(node=node_id, node_attempt=attempt, prompt=prompt)
+            return CallModel(node=node_id, node_attempt=attempt, prompt=prompt)
 
     def evaluated(self, node: AnyNode, expression: str, local: Mapping[str, Any] = NOTHING) -> Any:
         """Raises: Stuck."""
-        try:
+        with _template_of(node.id):
             return evaluate(expression, {**self.scope, **local})
-        except TemplateProblem as problem:
-            raise Stuck(node.id, str(problem)) from None
