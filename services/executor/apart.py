@@ -46,6 +46,8 @@ class Answer:
     plan: Plan
     lists: dict[str, Sequence[Any]]
     """What `Program.lists` has become: it is not worked out again."""
+    waits_for: Mapping[str, frozenset[str]] | None
+    """As `lists`; None when there was no time for it."""
     seconds: float
     """Of CPU time that it took."""
 
@@ -75,7 +77,8 @@ class Apart:
 
 
 def _no_answer(question: Question) -> Answer:
-    return Answer(plan=too_much(), lists=question.program.lists, seconds=CPU_SECONDS)
+    program = question.program
+    return Answer(plan=too_much(), lists=program.lists, waits_for=program.waits_for, seconds=CPU_SECONDS)
 
 
 def answer_to(question: Question) -> Answer:
@@ -86,7 +89,9 @@ def answer_to(question: Question) -> Answer:
             found = plan(question.program, question.state, question.values, question.busy)
     except (OutOfTime, MemoryError):
         found = too_much()
-    return Answer(plan=found, lists=question.program.lists, seconds=time.process_time() - begun)
+    program = question.program
+    seconds = time.process_time() - begun
+    return Answer(plan=found, lists=program.lists, waits_for=program.waits_for, seconds=seconds)
 
 
 if __name__ == "__main__":

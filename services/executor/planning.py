@@ -41,6 +41,7 @@ class Planning:
             return None
         answer = task.result()
         program.lists.update(answer.lists)
+        program.waits_for = answer.waits_for
         self._heavy = answer.seconds > HERE_SECONDS
         return answer.plan
 
