@@ -5,7 +5,8 @@ were stored by an earlier release may be larger: they can still be read.
 """
 
 import itertools
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from typing import Any
 
 from jinja2 import Environment, TemplateSyntaxError
 
@@ -21,9 +22,13 @@ MAX_NESTED_BLOCKS = 15
 """`for`, `if` and other blocks within each other: what compiling them takes grows with the depth."""
 MAX_SCHEMA_VALUES = 2_000
 """Members and elements, at any level, of one output schema, and of all those of one engine."""
+MAX_PATTERN_CHARACTERS = 20_000
+"""Of all regular expressions in the output schemas of one engine: each is compiled."""
 
 _LEXER = Environment(autoescape=True).lexer  # nothing is rendered
-_BLOCKS = frozenset({"autoescape", "block", "call", "filter", "for", "if", "macro", "set", "with"})
+_BLOCKS = frozenset({"autoescape", "block", "call", "filter", "for", "if", "macro", "with"})
+
+_ENDS = frozenset("end" + name for name in _BLOCKS)
 
 
 def bound_problems(engine: Engine) -> Iterator[Problem]:
@@ -67,12 +72,12 @@ def _measured(text: str, most: int) -> tuple[int, int]:
     tokens = depth = deepest = 0
     before = ""
     try:
-        for _, token, value in itertools.islice(_meant(text), most + 1):
+        for _, kind, value in itertools.islice(_meant(text), most + 1):
             tokens += 1
-            if before == "block_begin" and token == "name":
-                depth += (value in _BLOCKS) - value.startswith("end")
+            if before == "block_begin" and kind == "name":
+                depth += (value in _BLOCKS) - (value in _ENDS)
                 deepest = max(deepest, depth)
-            before = token
+            before = kind
     except TemplateSyntaxError:
         pass  # told by who parses it
     return tokens, deepest
@@ -84,28 +89,46 @@ def _meant(text: str) -> Iterator[tuple[int, str, str]]:
 
 def _schema_problems(engine: Engine) -> Iterator[Problem]:
     """The first schema with which it is too much."""
-    total = 0
+    total = characters = 0
     for node in engine.nodes:
         for prefix, task, _ in node.parts():
             if not isinstance(task, GenerateTask) or task.output_schema is None:
                 continue
-            count = _values_in(task.output_schema)
+            count, in_patterns = _held(task.output_schema)
             total += count
+            characters += in_patterns
+            if characters > MAX_PATTERN_CHARACTERS:
+                detail = (
+                    f"has {in_patterns:,} characters in patterns, and all output schemas of an engine together may have "
+                    f"{MAX_PATTERN_CHARACTERS:,}"
+                )
+                yield _at(node, f"{prefix}output_schema", detail)
+                return
             if total > MAX_SCHEMA_VALUES:
                 detail = f"has {count:,} values, and all output schemas of an engine together may have {MAX_SCHEMA_VALUES:,}"
                 yield _at(node, f"{prefix}output_schema", detail)
                 return
 
 
-def _values_in(schema: object) -> int:
-    count = 0
+def _held(schema: object) -> tuple[int, int]:
+    """Values, and characters of patterns."""
+    count = characters = 0
     waiting = [schema]
     while waiting:
         here = waiting.pop()
+        if isinstance(here, dict):
+            characters += sum(len(pattern) for pattern in _patterns(here))
         if isinstance(here, dict | list):
             count += len(here)
             waiting.extend(here.values() if isinstance(here, dict) else here)
-    return count
+    return count, characters
+
+
+def _patterns(schema: Mapping[str, Any]) -> Iterator[str]:
+    if isinstance(schema.get("pattern"), str):
+        yield schema["pattern"]
+    if isinstance(schema.get("patternProperties"), dict):
+        yield from schema["patternProperties"]
 
 
 def _at(node: AnyNode, field: str, detail: str) -> Problem:

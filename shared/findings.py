@@ -10,11 +10,11 @@ from shared.errors import Permanent
 
 MAX_PROBLEMS = 100
 """As many as are looked for in one definition."""
-MAX_SUGGESTIONS = 5
+MAX_SUGGESTIONS = 3
 """So many of the problems come with the nearest known name."""
-MAX_NAMES = 500
-"""With so many known names one is compared, and not with longer ones than `MAX_COMPARED` characters."""
-MAX_COMPARED = 100
+MAX_NAMES = 50
+"""With so many known names, nearest in length, one is compared; and not with longer ones than `MAX_COMPARED` characters."""
+MAX_COMPARED = 64
 
 _suggestions_left: ContextVar[int | None] = ContextVar("suggestions_left", default=None)
 
@@ -44,8 +44,12 @@ def did_you_mean(name: str, known: Iterable[str]) -> str:
         return ""
     if left is not None:
         _suggestions_left.set(left - 1)
-    compared = [each for each in sorted(known) if len(each) <= MAX_COMPARED][:MAX_NAMES]
-    near = difflib.get_close_matches(name[:MAX_COMPARED], compared, n=1, cutoff=0.6)
+    given = name[:MAX_COMPARED]
+    compared = sorted(
+        (each for each in known if len(each) <= MAX_COMPARED),
+        key=lambda each: (abs(len(each) - len(given)), each),
+    )
+    near = difflib.get_close_matches(given, compared[:MAX_NAMES], n=1, cutoff=0.6)
     return f"; did you mean {near[0]}?" if near else ""
 
 

@@ -4,12 +4,14 @@ The published meta-schema is seven vocabularies that refer to each other by dyna
 for each schema within a schema. Here they are one schema, which refers to itself.
 """
 
-from collections.abc import Mapping
+import json
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 from jsonschema import Draft202012Validator
-from jsonschema.exceptions import ValidationError, best_match
-from jsonschema_specifications import REGISTRY
+from jsonschema.exceptions import ValidationError
+from jsonschema.validators import extend
+from jsonschema_specifications import REGISTRY  # type: ignore[import-untyped]
 
 _BASE = "https://json-schema.org/draft/2020-12/"
 
@@ -34,11 +36,20 @@ def _referring_to_itself(value: Any) -> Any:
     return [_referring_to_itself(inner) for inner in value] if isinstance(value, list) else value
 
 
-_VALIDATOR = Draft202012Validator(
+def _unique(_: object, wanted: object, instance: object, __: object) -> Iterator[ValidationError]:
+    """In one pass: jsonschema's own compares each with each where they can not be sorted."""
+    if not wanted or not isinstance(instance, list):
+        return
+    if len({json.dumps(each, sort_keys=True) for each in instance}) < len(instance):
+        yield ValidationError("names something twice")
+
+
+_Validator = extend(Draft202012Validator, {"uniqueItems": _unique})  # type: ignore[no-untyped-call]
+_VALIDATOR = _Validator(
     _merged(Draft202012Validator.META_SCHEMA), format_checker=Draft202012Validator.FORMAT_CHECKER
 )
 
 
 def schema_error(schema: object) -> ValidationError | None:
-    """What speaks against it most. Raises: RecursionError, when it is nested too deeply."""
-    return best_match(_VALIDATOR.iter_errors(schema))
+    """The first thing that speaks against it. Raises: RecursionError, when it is nested too deeply."""
+    return next(_VALIDATOR.iter_errors(schema), None)

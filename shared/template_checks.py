@@ -4,6 +4,7 @@ Nothing of it is computed here: `{{ 9**9**9 }}` is one more expression, not a nu
 """
 
 import functools
+import io
 
 from jinja2 import TemplateError, meta, nodes, pass_context
 from jinja2.compiler import CodeGenerator, Frame
@@ -33,7 +34,8 @@ class _Names(CodeGenerator):
     """
 
     def __init__(self) -> None:
-        super().__init__(_ENVIRONMENT, "<names>", "<names>", optimized=False)
+        self.written = io.StringIO()
+        super().__init__(_ENVIRONMENT, "<names>", "<names>", self.written, optimized=False)
         self.free: set[str] = set()
 
     def enter_frame(self, frame: Frame) -> None:
@@ -55,9 +57,8 @@ def names(source: str) -> frozenset[str]:
             raise TemplateProblem("can not include, import or extend another template")
         search = _Names()
         search.visit(tree)
-        compile(
-            search.stream.getvalue(), "<names>", "exec", dont_inherit=True
-        )  # Python has bounds of its own
+        # what comes of it must be a program too: Python has bounds of its own
+        compile(search.written.getvalue(), "<names>", "exec", dont_inherit=True)
         return frozenset(search.free - _ENVIRONMENT.globals.keys())
     except TemplateError as error:
         line = getattr(error, "lineno", None)

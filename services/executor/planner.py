@@ -66,7 +66,7 @@ def _waits_for(program: Program) -> Mapping[str, frozenset[str]]:
         try:
             program.waits_for = dependencies(program.workflow)
         except TemplateProblem as error:
-            raise Stuck(None, f"A template {str(error)[:500]}") from None
+            raise Stuck(None, f"A template can not be used: {str(error)[:500]}") from None
     return program.waits_for
 
 
