@@ -33,6 +33,8 @@ def _referring_to_itself(value: Any) -> Any:
         return {"$ref": "#"}
     if isinstance(value, dict):
         return {key: _referring_to_itself(inner) for key, inner in value.items()}
+    if isinstance(value, str) and value.startswith("meta/"):
+        return "#" + value.partition("#")[2]
     return [_referring_to_itself(inner) for inner in value] if isinstance(value, list) else value
 
 
