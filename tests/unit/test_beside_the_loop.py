@@ -1,6 +1,7 @@
 """What takes a core for long waits in threads, or processes, of its own kind: neither for others, nor they for it."""
 
 import asyncio
+import gc
 import threading
 from collections.abc import AsyncIterator
 from concurrent.futures import ThreadPoolExecutor
@@ -96,6 +97,7 @@ class Asked(Apart):
 
 
 async def test_templates_that_take_long_to_be_read_are_read_apart(monkeypatch: pytest.MonkeyPatch) -> None:
+    gc.collect()  # what other tests left must not be cleared away within the bound, where it swallows the alarm
     monkeypatch.setattr(planning, "FIRST_SECONDS", 0.01)
     asked, program = Asked(), long_program()
     found = await Planning(asked).next(program, folded(history(requested(), started())), {}, frozenset())
