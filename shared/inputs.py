@@ -1,10 +1,11 @@
 """Inputs: whether their definitions make sense, and whether given values fit them. Pure."""
 
+import itertools
 from collections.abc import Iterator, Mapping
 from typing import Any, assert_never
 
 from shared import json_values
-from shared.findings import Problem, did_you_mean, quoted
+from shared.findings import MAX_PROBLEMS, Problem, did_you_mean, few_suggestions, quoted
 from shared.workflow import Input
 
 MAX_CHARACTERS = 1024 * 1024
@@ -53,16 +54,20 @@ def check_input(inputs: Mapping[str, Input], given: object) -> tuple[dict[str, A
     if fault is not None:
         path, detail = fault
         return {}, [Problem(None, f"input.{path}" if path else "input", detail)]
-    problems = [
-        Problem(None, f"input.{name}", f"is not an input of this engine{did_you_mean(name, inputs)}")
-        for name in given
-        if name not in inputs
-    ]
     values: dict[str, Any] = {}
-    for name, spec in inputs.items():
-        values[name], faults = _value(spec, given.get(name))
-        problems += [Problem(None, f"input.{name}", detail) for detail in faults]
-    return values, problems
+    with few_suggestions():
+        problems = list(itertools.islice(_unknown(inputs, given), MAX_PROBLEMS))
+        for name, spec in inputs.items():
+            values[name], faults = _value(spec, given.get(name))
+            problems += [Problem(None, f"input.{name}", detail) for detail in faults]
+    return values, problems[:MAX_PROBLEMS]
+
+
+def _unknown(inputs: Mapping[str, Input], given: Mapping[str, Any]) -> Iterator[Problem]:
+    for name in given:
+        if name not in inputs:
+            detail = f"is not an input of this engine{did_you_mean(name, inputs)}"
+            yield Problem(None, f"input.{name}", detail)
 
 
 def _value(spec: Input, given: Any) -> tuple[Any, list[str]]:

@@ -5,6 +5,8 @@ from collections.abc import Iterator
 
 MAX_DEPTH = 64
 _LARGEST = 2**63 - 1
+_PATH = 200
+"""Characters of a path. All places wait at once: under a name of 100 kB each would hold it anew."""
 
 
 def fault(value: object, max_characters: int) -> tuple[str, str] | None:
@@ -18,16 +20,16 @@ def fault(value: object, max_characters: int) -> tuple[str, str] | None:
     while waiting:
         path, item, depth = waiting.pop()
         if depth > MAX_DEPTH:
-            return path[:200], f"is nested more than {MAX_DEPTH} deep"
+            return path, f"is nested more than {MAX_DEPTH} deep"
         wrong = _leaf_fault(item)
         if wrong is not None:
-            return path[:200], wrong
+            return path, wrong
         size += 1 + (len(item) if isinstance(item, str) else 0)
         if isinstance(item, dict):
             for key in item:
                 wrong = _leaf_fault(key) if isinstance(key, str) else "has a key that is not a text"
                 if wrong is not None:
-                    return path[:200], wrong
+                    return path, wrong
                 size += len(key)
         if isinstance(item, dict | list):
             size += 2 * len(item)
@@ -41,10 +43,10 @@ def _inside(path: str, item: object) -> Iterator[tuple[str, object]]:
     dot = "." if path else ""
     if isinstance(item, dict):
         for key, inner in item.items():
-            yield f"{path}{dot}{key}", inner
+            yield f"{path}{dot}{key}"[:_PATH], inner
     elif isinstance(item, list):
         for index, inner in enumerate(item):
-            yield f"{path}{dot}{index}", inner
+            yield f"{path}{dot}{index}"[:_PATH], inner
 
 
 def _leaf_fault(item: object) -> str | None:

@@ -3,15 +3,18 @@
 Nothing is ever fetched: every reference leads into the schema itself.
 """
 
+import graphlib
 import itertools
 import json
 from collections.abc import Iterator, Mapping
 from typing import Any
 
 from jsonschema import Draft202012Validator
-from jsonschema.exceptions import SchemaError, best_match
+from jsonschema.exceptions import best_match
 from referencing import Registry
 from referencing.exceptions import Unresolvable
+
+from shared.meta_schema import schema_error
 
 MAX_REFERENCES = 500
 DIALECT = "https://json-schema.org/draft/2020-12/schema"
@@ -31,13 +34,13 @@ def schema_faults(schema: dict[str, Any]) -> Iterator[tuple[str, str]]:
     A `$ref` must lead to a place in the schema itself.
     """
     try:
-        Draft202012Validator.check_schema(schema, format_checker=Draft202012Validator.FORMAT_CHECKER)
-    except SchemaError as error:
-        path = ".".join(str(part) for part in error.absolute_path)
-        yield path, f"is not a valid JSON Schema: {error.message[:300]}"
-        return
+        error = schema_error(schema)
     except RecursionError:
         yield "", "is nested too deeply"
+        return
+    if error is not None:
+        path = ".".join(str(part) for part in error.absolute_path)
+        yield path, f"is not a valid JSON Schema: {error.message[:300]}"
         return
     for path, sentence in _keywords("", schema):
         yield path, sentence
@@ -46,10 +49,11 @@ def schema_faults(schema: dict[str, Any]) -> Iterator[tuple[str, str]]:
     if len(references) > MAX_REFERENCES:
         yield "", f"has more than {MAX_REFERENCES} references"
         return
+    circle = _circle(schema, [holder for _, holder, _ in references])
     for path, holder, reference in references:
         if _target(schema, reference) is None:
             yield path, f"leads to {reference[:80]!r}, which is not in this schema"
-        elif _comes_back(schema, holder):
+        elif id(holder) in circle:
             yield path, "leads back to itself, so that checking would never end"
 
 
@@ -115,18 +119,24 @@ def _target(schema: object, reference: str) -> object:
     return place if isinstance(place, dict | bool) else None
 
 
-def _comes_back(schema: object, holder: dict[str, Any]) -> bool:
-    """Whether a schema is applied to the very value that it is being applied to."""
-    seen: set[int] = set()
-    waiting = list(_applied_to_same_value(schema, holder))
+def _circle(schema: object, holders: list[dict[str, Any]]) -> frozenset[int]:
+    """Schemas, by `id`, that are applied to the very value that they are being applied to: one circle, if there is any.
+
+    Each schema is visited once, however many references lead to it.
+    """
+    graph: dict[int, list[int]] = {}
+    waiting = list(holders)
     while waiting:
         here = waiting.pop()
-        if here is holder:
-            return True
-        if isinstance(here, dict) and id(here) not in seen:
-            seen.add(id(here))
-            waiting.extend(_applied_to_same_value(schema, here))
-    return False
+        if id(here) not in graph:
+            applied = [each for each in _applied_to_same_value(schema, here) if isinstance(each, dict)]
+            graph[id(here)] = [id(each) for each in applied]
+            waiting.extend(applied)
+    try:
+        graphlib.TopologicalSorter(graph).prepare()
+    except graphlib.CycleError as error:
+        return frozenset(error.args[1])
+    return frozenset()
 
 
 def _applied_to_same_value(schema: object, here: dict[str, Any]) -> Iterator[object]:

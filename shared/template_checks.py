@@ -4,9 +4,11 @@ Nothing of it is computed here: `{{ 9**9**9 }}` is one more expression, not a nu
 """
 
 import functools
+import io
 
 from jinja2 import TemplateError, meta, nodes, pass_context
-from jinja2.compiler import CodeGenerator
+from jinja2.compiler import CodeGenerator, Frame
+from jinja2.idtracking import VAR_LOAD_RESOLVE
 from jinja2.runtime import Context
 from jinja2.sandbox import ImmutableSandboxedEnvironment
 
@@ -26,12 +28,21 @@ _ENVIRONMENT = without_chance(ImmutableSandboxedEnvironment(optimized=False, fin
 _ENVIRONMENT.filters |= FILTERS
 
 
-class _Names(meta.TrackingCodeGenerator):
-    """As Jinja's own search for names, which works constants out whatever its environment says."""
+class _Names(CodeGenerator):
+    """Takes down the free names while it compiles. Jinja's own search for them works constants out whatever its
+    environment says, and compiles a second time.
+    """
 
     def __init__(self) -> None:
-        CodeGenerator.__init__(self, _ENVIRONMENT, "<names>", "<names>", optimized=False)
-        self.undeclared_identifiers: set[str] = set()
+        self.written = io.StringIO()
+        super().__init__(_ENVIRONMENT, "<names>", "<names>", self.written, optimized=False)
+        self.free: set[str] = set()
+
+    def enter_frame(self, frame: Frame) -> None:
+        super().enter_frame(frame)
+        self.free |= {
+            name for action, name in frame.symbols.loads.values() if action == VAR_LOAD_RESOLVE and name
+        }
 
 
 @functools.lru_cache(maxsize=1024)
@@ -44,10 +55,11 @@ def names(source: str) -> frozenset[str]:
         tree = _ENVIRONMENT.parse(source)
         if any(True for _ in meta.find_referenced_templates(tree)):
             raise TemplateProblem("can not include, import or extend another template")
-        _ENVIRONMENT.compile(source)
         search = _Names()
         search.visit(tree)
-        return frozenset(search.undeclared_identifiers - set(_ENVIRONMENT.globals))
+        # what comes of it must be a program too: Python has bounds of its own
+        compile(search.written.getvalue(), "<names>", "exec", dont_inherit=True)
+        return frozenset(search.free - _ENVIRONMENT.globals.keys())
     except TemplateError as error:
         line = getattr(error, "lineno", None)
         first = str(error).partition("\n")[0]
@@ -64,8 +76,8 @@ def expression_names(source: str) -> frozenset[str]:
     """
     found = names(source)
     try:
-        names(_in_parentheses(source))
-    except TemplateProblem:
+        _ENVIRONMENT.parse(_in_parentheses(source))
+    except (TemplateProblem, TemplateError, RecursionError):
         raise TemplateProblem("must be one expression in {{ }}, such as {{ outline.parts }}") from None
     return found
 

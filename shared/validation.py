@@ -11,7 +11,15 @@ from collections.abc import Set as AbstractSet
 from jinja2.defaults import DEFAULT_NAMESPACE
 
 from shared import structure, template_checks
-from shared.findings import MAX_PROBLEMS, InvalidDefinition, Problem, did_you_mean, quoted
+from shared.definition_bounds import bound_problems
+from shared.findings import (
+    MAX_PROBLEMS,
+    InvalidDefinition,
+    Problem,
+    did_you_mean,
+    few_suggestions,
+    quoted,
+)
 from shared.inputs import check_input, definition_problems
 from shared.model_faults import Models, Unfit
 from shared.schemas import schema_faults
@@ -40,17 +48,16 @@ def validate_engine(
     `unfit` which of the others can not do what is asked of them.
     Raises: InvalidDefinition, with at most 100 problems, and nothing else whatever is given.
     """
-    engine = structure.read(definition)
-    problems = list(
-        itertools.islice(
-            _problems(engine, Models(known_models, successors or {}, unfit or Unfit())), MAX_PROBLEMS
-        )
-    )
-    if not problems:  # what depends on how names and templates are meant
-        problems = list(itertools.islice(_meaning_problems(engine), MAX_PROBLEMS))
-    if problems:
-        raise InvalidDefinition(problems)
-    return engine
+    with few_suggestions():
+        engine = structure.read(definition)
+        models = Models(known_models, successors or {}, unfit or Unfit())
+        # each only of what the one before has nothing against: too much is not parsed, and of what can not be parsed
+        # nobody can say how it is meant
+        for found in (bound_problems(engine), _problems(engine, models), _meaning_problems(engine)):
+            problems = list(itertools.islice(found, MAX_PROBLEMS))
+            if problems:
+                raise InvalidDefinition(problems)
+        return engine
 
 
 def _problems(engine: Engine, models: Models) -> Iterator[Problem]:

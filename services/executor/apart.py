@@ -46,6 +46,8 @@ class Answer:
     plan: Plan
     lists: dict[str, Sequence[Any]]
     """What `Program.lists` has become: it is not worked out again."""
+    waits_for: Mapping[str, frozenset[str]] | None
+    """As `lists`; None when there was no time for it."""
     seconds: float
     """Of CPU time that it took."""
 
@@ -81,7 +83,10 @@ class Apart:
         try:
             return await self.run(answer_to, question)
         except TooMuch:
-            return Answer(plan=too_much(), lists=question.program.lists, seconds=CPU_SECONDS)
+            program = question.program
+            return Answer(
+                plan=too_much(), lists=program.lists, waits_for=program.waits_for, seconds=CPU_SECONDS
+            )
 
     async def run(self, function: Callable[..., T], *arguments: Any) -> T:
         """What a function of the top level of a module gives, which keeps to its own bounds of time and memory.
@@ -107,7 +112,9 @@ def answer_to(question: Question) -> Answer:
         found = too_long(late.node)
     except MemoryError:
         found = too_much()
-    return Answer(plan=found, lists=question.program.lists, seconds=time.process_time() - begun)
+    program = question.program
+    seconds = time.process_time() - begun
+    return Answer(plan=found, lists=program.lists, waits_for=program.waits_for, seconds=seconds)
 
 
 if __name__ == "__main__":

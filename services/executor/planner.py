@@ -8,8 +8,10 @@ from typing import Any
 from services.executor.rules.here import Here, Stuck
 from services.executor.rules.registry import RULES
 from services.executor.steps import Step
+from shared.dependencies import dependencies
 from shared.events import ErrorInfo
 from shared.execution import ExecutionState
+from shared.templates import TemplateProblem
 from shared.workflow import Workflow
 
 
@@ -26,11 +28,12 @@ class Plan:
 
 @dataclass(kw_only=True)
 class Program:
-    """A workflow with what never changes while it runs: its input values and who waits for whom."""
+    """A workflow with what never changes while it runs: its input values, who waits for whom, and lists."""
 
     workflow: Workflow
     inputs: Mapping[str, Any]
-    waits_for: Mapping[str, frozenset[str]]
+    waits_for: Mapping[str, frozenset[str]] | None = None
+    """Kept once it is worked out, which is part of the first plan: every template is parsed for it."""
     lists: dict[str, Sequence[Any]] = field(default_factory=dict)
     """The items of each for_each, kept once evaluated."""
 
@@ -57,10 +60,21 @@ def plan(program: Program, state: ExecutionState, values: Mapping[str, Any], bus
     return Plan(steps=steps)
 
 
+def _waits_for(program: Program) -> Mapping[str, frozenset[str]]:
+    """Raises: Stuck, when a template can not be parsed."""
+    if program.waits_for is None:
+        try:
+            program.waits_for = dependencies(program.workflow)
+        except TemplateProblem as error:
+            raise Stuck(None, f"A template can not be used: {str(error)[:500]}") from None
+    return program.waits_for
+
+
 def _steps(
     program: Program, state: ExecutionState, values: Mapping[str, Any], busy: frozenset[str]
 ) -> Iterator[Step]:
     nodes = program.workflow.nodes
+    waits_for = _waits_for(program)
     finished = {
         node.id: RULES[node.kind].value(node, state, values) for node in nodes if state.completed(node.id)
     }
@@ -68,5 +82,5 @@ def _steps(
         state=state, values=values, scope={**program.inputs, **finished}, busy=busy, lists=program.lists
     )
     for node in nodes:
-        if node.id not in finished and program.waits_for[node.id] <= finished.keys() and node.id not in busy:
+        if node.id not in finished and waits_for[node.id] <= finished.keys() and node.id not in busy:
             yield from RULES[node.kind].steps(node, here)

@@ -13,6 +13,9 @@ from shared.tasks import spawn
 HERE_SECONDS = 0.02
 """Of CPU time; meanwhile every other execution of this process waits, its stop included."""
 
+FIRST_SECONDS = 0.05
+"""Of the first plan of a run: every template is parsed for it."""
+
 
 class Planning:
     """One plan at a time."""
@@ -29,7 +32,7 @@ class Planning:
         """None when it was interrupted."""
         if not self._heavy:
             try:
-                with bounded(HERE_SECONDS, MEMORY_BYTES):
+                with bounded(HERE_SECONDS if program.waits_for is not None else FIRST_SECONDS, MEMORY_BYTES):
                     return plan(program, state, values, busy)
             except (OutOfTime, MemoryError):
                 self._heavy = True
@@ -41,6 +44,7 @@ class Planning:
             return None
         answer = task.result()
         program.lists.update(answer.lists)
+        program.waits_for = answer.waits_for
         self._heavy = answer.seconds > HERE_SECONDS
         return answer.plan
 

@@ -26,7 +26,6 @@ from services.executor.steps import Open, Step
 from shared import deltas, ending, subjects
 from shared import events as ev
 from shared.artifacts import INLINE_BYTES, room_of_one
-from shared.dependencies import dependencies
 from shared.errors import Permanent
 from shared.execution import ExecutionState, NodeStatus, Status
 from shared.tasks import cancel_and_wait, spawn
@@ -212,9 +211,7 @@ class ExecutionRun:
             if node.status is NodeStatus.COMPLETED and output is not None and node.kind not in GROUP_KINDS:
                 text = await patiently(lambda: self.artifacts.get_text(output))  # noqa: B023 - awaited at once
                 self.finished(node.id, text, node.structured)
-        return planner.Program(
-            workflow=body.workflow, inputs=body.input, waits_for=dependencies(body.workflow)
-        )
+        return planner.Program(workflow=body.workflow, inputs=body.input)
 
     async def _loop(self, program: planner.Program) -> Outcome:
         while True:

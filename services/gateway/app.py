@@ -50,6 +50,7 @@ from services.gateway.catalogue import Catalogue
 from services.gateway.connection import DroppableConnection
 from services.gateway.conversions import Conversions
 from services.gateway.cookies import CSRF_HEADER
+from services.gateway.engine_checks import EngineChecks
 from services.gateway.eraser import Eraser
 from services.gateway.idempotency import IdempotencyKeys
 from services.gateway.identity_tokens import IdentityTokens
@@ -219,6 +220,7 @@ async def compose(settings: GatewaySettings, stop: Stop) -> AsyncIterator[Parts]
         bodies=Bodies(artifacts),
         texts=Texts(artifacts),
         conversions=Conversions(),
+        engine_checks=EngineChecks(),
         fleet=workers.Fleet(),
         eraser=Eraser(),
         drain=stop,

@@ -16,6 +16,9 @@ MAX_DEPTH = 32
 MAX_VALUES = 100_000
 """Members and elements in all, at any level."""
 
+_PATH = 200
+"""Characters of a path. All places wait at once: under a name of 100 kB each would hold it anew."""
+
 M = TypeVar("M", bound=BaseModel)
 
 
@@ -48,10 +51,10 @@ def _faults(value: dict[str, Any]) -> Iterator[tuple[str, str]]:
         path, here, depth = waiting.pop()
         count += len(here) if isinstance(here, dict | list) else 0
         if count > MAX_VALUES:
-            yield path[:200] or "body", f"holds more than {MAX_VALUES:,} values in all"
+            yield path or "body", f"holds more than {MAX_VALUES:,} values in all"
             return
         if depth > MAX_DEPTH:
-            yield path[:200], f"is nested deeper than {MAX_DEPTH} levels"
+            yield path, f"is nested deeper than {MAX_DEPTH} levels"
             return
         if isinstance(here, str):
             if "\0" in here:
@@ -60,9 +63,10 @@ def _faults(value: dict[str, Any]) -> Iterator[tuple[str, str]]:
             if any("\0" in key for key in here):
                 yield path or "body", "must not hold NUL characters in names"
                 return
-            waiting.extend((f"{path}.{key}" if path else key, item, depth + 1) for key, item in here.items())
+            dot = "." if path else ""
+            waiting.extend((f"{path}{dot}{key}"[:_PATH], item, depth + 1) for key, item in here.items())
         elif isinstance(here, list):
-            waiting.extend((f"{path}.{index}", item, depth + 1) for index, item in enumerate(here))
+            waiting.extend((f"{path}.{index}"[:_PATH], item, depth + 1) for index, item in enumerate(here))
 
 
 def parsed(model: type[M], value: dict[str, Any], prefix: str = "") -> M:

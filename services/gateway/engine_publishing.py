@@ -1,10 +1,10 @@
 """Publishing: a checked definition becomes the newest version, if nobody came first."""
 
-import asyncio
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import partial
 from typing import Any
 
 from services.gateway import audit, engine_history, engine_problems, engine_store
@@ -72,15 +72,13 @@ def named(definition: dict[str, Any], engine_id: str) -> dict[str, Any]:
     return {key: value for key, value in definition.items() if key not in STORED_FIELDS}
 
 
-async def checked(parts: Parts, definition: Mapping[str, Any]) -> Engine:
-    """Raises: InvalidDefinition; Unavailable."""
+async def checked(parts: Parts, principal: Principal, definition: Mapping[str, Any]) -> Engine:
+    """Raises: InvalidDefinition; Problem 429; Unavailable."""
     models = await parts.catalogue.models()
     now = datetime.now(UTC)
     wanted = {key: value for key, value in definition.items() if key not in STORED_FIELDS}
-    # beside the event loop: the largest definitions take a second
-    return await asyncio.to_thread(
-        validate_engine, wanted, models.known(now), models.successors(now), models.unfit()
-    )
+    check = partial(validate_engine, wanted, models.known(now), models.successors(now), models.unfit())
+    return await parts.engine_checks.run(principal.user_id, check)
 
 
 async def publish(
@@ -93,10 +91,10 @@ async def publish(
     """Whether the engine is new, and the engine as it is now. The draft that it came from goes with it.
 
     Raises: Problem 422 for a wrong definition, 412 if the condition does not fit, 409 if the draft was changed
-    meanwhile or the user has too many engines; Unavailable.
+    meanwhile or the user has too many engines, 429 if many of the user's definitions are being checked; Unavailable.
     """
     try:
-        engine = await checked(parts, definition)
+        engine = await checked(parts, principal, definition)
     except InvalidDefinition as invalid:
         raise engine_problems.refused(engine_problems.errors_of(invalid)) from None
     owner_id = principal.user_id

@@ -38,9 +38,9 @@ async def list_engines(
 
 
 @router.post("/validate", response_model=Verdict, openapi_extra=DEFINITION, summary="Check a definition")
-async def validate(request: Request, parts: GatewayParts, _: User) -> Response:
+async def validate(request: Request, parts: GatewayParts, principal: User) -> Response:
     try:
-        engine = await engine_publishing.checked(parts, await read_object(request))
+        engine = await engine_publishing.checked(parts, principal, await read_object(request))
     except InvalidDefinition as invalid:
         return engine_answers.answer(200, engine_answers.verdict(errors=invalid.problems))
     retiring = (await parts.catalogue.models()).retiring(datetime.now(UTC))

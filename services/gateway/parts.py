@@ -10,6 +10,7 @@ from nats.js import JetStreamContext
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from services.gateway.conversions import Conversions
+from services.gateway.engine_checks import EngineChecks
 from services.gateway.idempotency import IdempotencyKeys
 from services.gateway.identity_tokens import IdentityTokens
 from services.gateway.last_used import LastUsed
@@ -55,6 +56,7 @@ class Parts:
     bodies: Bodies
     texts: Texts
     conversions: Conversions
+    engine_checks: EngineChecks
     fleet: "Fleet"
     eraser: "Eraser"
     drain: asyncio.Event

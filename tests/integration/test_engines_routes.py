@@ -25,6 +25,7 @@ from services.gateway import engine_lifecycle, engines, problems
 from services.gateway.authenticator import Authenticator
 from services.gateway.catalogue import Catalogue
 from services.gateway.engine_answers import STORED_FIELDS
+from services.gateway.engine_checks import EngineChecks
 from services.gateway.last_used import LastUsed
 from services.gateway.rate_limits import Buckets
 from services.gateway.settings import GatewaySettings
@@ -112,6 +113,7 @@ async def gateway(seeded: PostgresServer, nats_url: str) -> AsyncIterator[Gatewa
     app.include_router(engine_lifecycle.router)
     settings = GatewaySettings(nats_url=nats_url, database_url="unused")
     app.state.parts = SimpleNamespace(
+        engine_checks=EngineChecks(),
         settings=settings,
         db=db,
         nc=nc,

@@ -17,11 +17,12 @@ NOTHING: Mapping[str, Any] = MappingProxyType({})
 
 
 class Stuck(Exception):
-    """The execution can not go on: a template of this node failed."""
+    """The execution can not go on: a template failed, of this node if one is named."""
 
-    def __init__(self, node: str, message: str) -> None:
+    def __init__(self, node: str | None, message: str) -> None:
         super().__init__(message)
-        self.info = ErrorInfo(code="template_error", message=f"Node {node}: {message}", node=node)
+        told = message if node is None else f"Node {node}: {message}"
+        self.info = ErrorInfo(code="template_error", message=told, node=node)
 
 
 @contextmanager
