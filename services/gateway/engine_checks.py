@@ -14,7 +14,7 @@ from services.gateway.problems import RETRY_SECONDS, Problem
 from shared.workflow import Engine
 
 AT_ONCE = 2
-PER_USER = 8
+PER_USER = 32
 """Being checked or waiting."""
 
 
