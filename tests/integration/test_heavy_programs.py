@@ -11,7 +11,7 @@ from tests.support.definitions import one
 from tests.support.waiting import until
 from tests.support.world import ExecutorProcess, World, world
 
-HEAVY = "{% for i in range(800) %}{% for j in range(1000) %}{% endfor %}{% endfor %}"
+HEAVY = "{% for i in range(4000) %}{% for j in range(1000) %}{% endfor %}{% endfor %}"
 ENDLESS_SCHEMA = {
     "type": "object",
     "required": ["t"],
