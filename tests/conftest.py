@@ -17,10 +17,17 @@ settings.load_profile("ci" if os.environ.get("CI") == "true" else "here")
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """With several processes: the tests of a file go to one of them, and so do all that use the one stack."""
+    """With several processes: the tests of a file go to one of them, and so do all that use the one stack.
+
+    These come first: they take the longest, and the others fit in beside them.
+    """
     for item in items:
-        shared = "stack" in getattr(item, "fixturenames", ())
-        item.add_marker(pytest.mark.xdist_group("stack" if shared else item.nodeid.partition("::")[0]))
+        item.add_marker(pytest.mark.xdist_group("stack" if _shared(item) else item.nodeid.partition("::")[0]))
+    items.sort(key=lambda item: not _shared(item))
+
+
+def _shared(item: pytest.Item) -> bool:
+    return "stack" in getattr(item, "fixturenames", ())
 
 
 @pytest.fixture(scope="session")
