@@ -26,7 +26,7 @@ demo: $(READY)  ## Show a run, a stop in mid-call and the token count, then end
 
 ## Work on it
 test: $(READY) check  ## Lint, types, import contracts, then every test
-	$(BIN)/pytest -n 2 --dist loadgroup
+	$(BIN)/pytest -n 2 --dist loadfile --no-loadscope-reorder
 
 check: $(READY)  ## Lint, types, import contracts
 	$(BIN)/ruff check .

@@ -6,6 +6,8 @@ from collections.abc import Iterator
 
 import pytest
 from hypothesis import settings
+from xdist.remote import Producer
+from xdist.scheduler import LoadFileScheduling
 
 from tests.support.collector import Collector
 from tests.support.stack import Stack, up
@@ -15,19 +17,35 @@ settings.register_profile("here", deadline=None)
 settings.load_profile("ci" if os.environ.get("CI") == "true" else "here")
 
 
-@pytest.hookimpl(tryfirst=True)
+ON_THE_STACK = (
+    "tests/browser/",
+    "tests/integration/test_data_subjects.py",
+    "tests/integration/test_main_job.py",
+    "tests/integration/test_samples.py",
+    "tests/integration/test_trace.py",
+)
+"""With several processes all of these go to one of them, so that there is one stack."""
+
+
+class _OneStack(LoadFileScheduling):
+    """The tests of a file go to one process, and so do all that use the stack."""
+
+    def _split_scope(self, nodeid: str) -> str:
+        return "stack" if nodeid.startswith(ON_THE_STACK) else super()._split_scope(nodeid)
+
+
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Producer) -> _OneStack:
+    return _OneStack(config, log)
+
+
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """With several processes: the tests of a file go to one of them, and so do all that use the one stack.
-
-    These come first: they take the longest, and the others fit in beside them.
-    """
+    """Those on the stack come first: they take the longest, and the others fit in beside them."""
     for item in items:
-        item.add_marker(pytest.mark.xdist_group("stack" if _shared(item) else item.nodeid.partition("::")[0]))
-    items.sort(key=lambda item: not _shared(item))
-
-
-def _shared(item: pytest.Item) -> bool:
-    return "stack" in getattr(item, "fixturenames", ())
+        if "stack" in getattr(item, "fixturenames", ()) and "/faults/" not in item.nodeid:
+            assert item.nodeid.startswith(ON_THE_STACK), (
+                f"{item.nodeid} uses the stack and is not in ON_THE_STACK"
+            )
+    items.sort(key=lambda item: not item.nodeid.startswith(ON_THE_STACK))
 
 
 @pytest.fixture(scope="session")
