@@ -56,6 +56,7 @@ def test_a_session_by_password_outlives_the_page_starts_a_run_and_ends(
     assert "lekhika_session" not in page.evaluate("() => document.cookie")
     page.reload()
     console.start("rivers")
+    console.expect_state("completed")
     page.get_by_role("button", name="Log out").click()
     expect(page.get_by_label("Email")).to_be_visible()
     page.reload()
