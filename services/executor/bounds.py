@@ -1,4 +1,5 @@
-"""Bounds of time and memory for code of other people that runs in the event loop's own thread: templates.
+"""Bounds of time and memory for code of other people that runs in the event loop's own thread: templates
+and schemas.
 
 A timer of the process raises in the middle of it, between two steps of the interpreter; an allocation beyond the bound
 fails inside it. What single steps could do for long without either is refused by the sandbox in `shared.templates`.
@@ -11,8 +12,10 @@ from contextlib import contextmanager
 from pathlib import Path
 from types import FrameType
 
+HERE_SECONDS = 0.02
+"""Of CPU time in the event loop: meanwhile every other execution of the process waits, its stop included."""
 MEMORY_BYTES = 256 << 20
-"""How much the templates of one plan may take."""
+"""How much the templates of one plan, or the check of one answer, may take."""
 AGAIN_SECONDS = 0.05
 """It is raised again so often, should a `finally` of the block run on."""
 _STATM = Path("/proc/self/statm")

@@ -5,13 +5,10 @@ from collections.abc import Mapping
 from typing import Any
 
 from services.executor.apart import Answer, Apart, Question
-from services.executor.bounds import MEMORY_BYTES, OutOfTime, bounded
+from services.executor.bounds import HERE_SECONDS, MEMORY_BYTES, OutOfTime, bounded
 from services.executor.planner import Plan, Program, plan
 from shared.execution import ExecutionState
 from shared.tasks import spawn
-
-HERE_SECONDS = 0.02
-"""Of CPU time; meanwhile every other execution of this process waits, its stop included."""
 
 FIRST_SECONDS = 0.05
 """Of the first plan of a run: every template is parsed for it."""

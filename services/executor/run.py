@@ -21,7 +21,6 @@ from services.executor.parts import Parts
 from services.executor.patience import patiently
 from services.executor.planning import Planning
 from services.executor.retry import Retries
-from services.executor.schema_checks import SchemaChecks
 from services.executor.steps import Open, Step
 from shared import deltas, ending, subjects
 from shared import events as ev
@@ -79,7 +78,7 @@ class ExecutionRun:
         self._nc = parts.nc
         self._calls: dict[str, Call] = {}
         self._tasks: dict[str, asyncio.Task[None]] = {}
-        self.schema_checks = SchemaChecks(parts.apart)
+        self.apart = parts.apart
         self._planning = Planning(parts.apart)
         self._values: dict[str, Any] = {}
         self._written = 0

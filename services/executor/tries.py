@@ -7,10 +7,9 @@ truncated answer is to be continued.
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 
-from services.executor.models.answer import Accepted, FaultOf
+from services.executor.models.answer import Accepted
 from services.executor.models.provider import ModelError, ModelRequest
 from services.executor.retry import Room, next_delay
-from shared.schemas import answer_fault
 
 CONTINUATIONS = 5
 """At most so many calls go on with an answer that was cut."""
@@ -72,12 +71,9 @@ class Tries:
         self.continuations += 1
         return True
 
-    def kept(self, fault_of: FaultOf = answer_fault) -> Accepted | None:
-        """The answer as it was before it was to be continued, if it is usable as it is."""
-        if not self.said:
-            return None
-        schema = self.asked.output_schema
-        if schema is not None and fault_of(self.said, schema) is not None:
+    def kept(self, schema_fault: str | None) -> Accepted | None:
+        """The answer as it was before it was to be continued, if it is usable as it is. `schema_fault` is that of `said`."""
+        if not self.said or schema_fault is not None:
             return None
         return Accepted(text=self.said, truncated=True)
 

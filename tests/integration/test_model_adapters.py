@@ -12,13 +12,13 @@ import pytest_asyncio
 from deploy.local.standin.server import serving
 from deploy.local.standin.settings import Settings
 from services.executor.call import Call
-from services.executor.models.answer import judge
 from services.executor.models.gemini import Gemini
 from services.executor.models.openai_compatible import OpenAICompatible
 from services.executor.models.provider import ModelError, ModelRequest
 from services.executor.models.registry import Models
 from shared.ids import new_id
 from shared.usage import Certainty, Tier
+from tests.support.judging import judged
 
 pytestmark = pytest.mark.filterwarnings("ignore:.* is not a valid:UserWarning")  # the SDK, at a new reason
 GEMINI, CHAT = "gemini-3.8-flash", "openai/some-model"
@@ -59,7 +59,7 @@ async def called(bench: Bench, model: str, options: str, **more: Any) -> tuple[C
     try:
         if call.error is not None:
             raise call.error
-        accepted = judge(request, call.answer)
+        accepted = judged(request, call.answer)
     except ModelError as error:
         call.error = error if error.used else call.error
         said = error.code

@@ -6,11 +6,12 @@ from hypothesis import strategies as st
 
 from services.executor.intake import shares
 from services.executor.limits import exceeded, out_of_time
-from services.executor.models.answer import Accepted, Answer, judge
+from services.executor.models.answer import Accepted, Answer
 from services.executor.models.provider import Finish, ModelError, ModelRequest
 from services.executor.retry import CAP_SECONDS, MAX_TRIES, Retries, Room, next_delay
 from services.executor.tries import CONTINUATIONS, FALLBACK_AFTER, Tries
 from shared.workflow import Limits
+from tests.support.judging import judged, kept
 from tests.support.make import folded, history, node_completed, requested, started, usage
 
 COUNTS = st.integers(0, 60)
@@ -141,7 +142,7 @@ def test_a_truncated_answer_is_continued_where_it_ends_and_not_without_end() -> 
 
 def taken(tries: Tries, text: str, finish: Finish = Finish.TRUNCATED) -> bool:
     """As a node takes an answer. Raises: ModelError."""
-    return tries.goes_on(judge(tries.asked, answer(text, finish), may_go_on=tries.may_go_on(text)))
+    return tries.goes_on(judged(tries.asked, answer(text, finish), may_go_on=tries.may_go_on(text)))
 
 
 def test_a_cut_structured_answer_whose_continuation_adds_nothing_is_at_the_token_limit() -> None:
@@ -150,7 +151,7 @@ def test_a_cut_structured_answer_whose_continuation_adds_nothing_is_at_the_token
     with pytest.raises(ModelError) as refused:
         taken(tries, '{"a": "x')
     assert refused.value.code == "token_limit"
-    assert tries.kept() is None
+    assert kept(tries) is None
 
 
 def test_a_cut_structured_answer_is_not_kept_when_its_continuation_fails_for_good() -> None:
@@ -158,10 +159,10 @@ def test_a_cut_structured_answer_is_not_kept_when_its_continuation_fails_for_goo
     assert taken(tries, '{"a": "x')
     with pytest.raises(ModelError):
         failed(tries, error("answer_blocked", retryable=False))
-    assert tries.kept() is None
+    assert kept(tries) is None
     tries = Tries(asked=STRUCTURED, continue_truncated=True)
     assert taken(tries, '{"a": "x"}')
-    assert tries.kept() == Accepted(text='{"a": "x"}', truncated=True)
+    assert kept(tries) == Accepted(text='{"a": "x"}', truncated=True)
 
 
 def test_a_corrected_answer_that_is_cut_and_breaks_its_schema_again_is_not_kept() -> None:
@@ -170,14 +171,14 @@ def test_a_corrected_answer_that_is_cut_and_breaks_its_schema_again_is_not_kept(
     assert taken(tries, '{"a": ')
     with pytest.raises(ModelError):
         failed(tries, error("schema_mismatch"), '{"a": 1}')
-    assert tries.kept() is None
+    assert kept(tries) is None
 
 
 def test_a_text_whose_continuation_fails_for_good_is_kept_as_it_was() -> None:
     tries = Tries(asked=REQUEST, continue_truncated=True)
-    assert tries.kept() is None
+    assert kept(tries) is None
     assert taken(tries, "half")
-    assert tries.kept() == Accepted(text="half", truncated=True)
+    assert kept(tries) == Accepted(text="half", truncated=True)
 
 
 def test_a_truncated_answer_is_kept_as_it_is_unless_the_node_asks_for_more() -> None:
@@ -263,7 +264,7 @@ def answer(text: str = "fine", finish: Finish | None = Finish.COMPLETE, block: s
 
 @pytest.mark.parametrize("finish", [Finish.COMPLETE, Finish.TRUNCATED, Finish.OTHER])
 def test_text_with_any_ordinary_ending_is_accepted(finish: Finish) -> None:
-    accepted = judge(REQUEST, answer(finish=finish))
+    accepted = judged(REQUEST, answer(finish=finish))
     assert (accepted.text, accepted.truncated) == ("fine", finish is Finish.TRUNCATED)
 
 
@@ -282,17 +283,17 @@ def test_text_with_any_ordinary_ending_is_accepted(finish: Finish) -> None:
 )
 def test_each_refusal_has_its_code(given_answer: Answer, code: str, retryable: bool) -> None:
     with pytest.raises(ModelError) as refused:
-        judge(REQUEST, given_answer)
+        judged(REQUEST, given_answer)
     assert (refused.value.code, refused.value.retryable) == (code, retryable)
 
 
 def test_structured_output_must_follow_its_schema() -> None:
-    assert judge(STRUCTURED, answer('{"a": "x"}')).text == '{"a": "x"}'
+    assert judged(STRUCTURED, answer('{"a": "x"}')).text == '{"a": "x"}'
     for text in ('{"a": 1}', "{", "null"):
         with pytest.raises(ModelError) as refused:
-            judge(STRUCTURED, answer(text))
+            judged(STRUCTURED, answer(text))
         assert (refused.value.code, refused.value.retryable) == ("schema_mismatch", True)
     with pytest.raises(ModelError) as cut:
-        judge(STRUCTURED, answer('{"a": ', Finish.TRUNCATED))
+        judged(STRUCTURED, answer('{"a": ', Finish.TRUNCATED))
     assert cut.value.code == "token_limit"
-    assert judge(STRUCTURED, answer('{"a": ', Finish.TRUNCATED), may_go_on=True).truncated
+    assert judged(STRUCTURED, answer('{"a": ', Finish.TRUNCATED), may_go_on=True).truncated

@@ -6,12 +6,12 @@ import httpx2
 import pytest
 
 from services.executor.call import Call
-from services.executor.models.answer import judge
 from services.executor.models.gemini import Gemini
 from services.executor.models.openai_compatible import OpenAICompatible
 from services.executor.models.provider import ModelError, ModelRequest
 from services.executor.models.registry import Models
 from shared.usage import Tier, Tokens
+from tests.support.judging import judged
 
 STREAMS = Path(__file__).parents[1] / "support" / "streams"
 
@@ -41,7 +41,7 @@ def said(call: Call) -> str:
     try:
         if call.error is not None:
             raise call.error
-        return "truncated" if judge(call.request, call.answer).truncated else "ok"
+        return "truncated" if judged(call.request, call.answer).truncated else "ok"
     except ModelError as error:
         return error.code
 

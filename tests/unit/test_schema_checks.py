@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from services.executor.apart import Apart
-from services.executor.schema_checks import TOO_MUCH, SchemaChecks
+from services.executor.schema_checks import TOO_MUCH, schema_fault
 from shared.schemas import answer_fault, schema_faults
 
 pytestmark = pytest.mark.usefixtures("nothing_is_reported")
@@ -32,14 +32,14 @@ def nested(depth: int) -> str:
     ids=["pattern", "doubling"],
 )
 async def test_what_would_never_end_is_a_fault_of_the_answer(text: str, schema: dict[str, Any]) -> None:
-    assert await SchemaChecks(Apart()).fault(text, schema) == TOO_MUCH
+    assert await schema_fault(Apart(), text, schema) == TOO_MUCH
 
 
 async def test_what_takes_a_while_is_found_out_apart() -> None:
     many = json.dumps({"t": "x", "more": [{"n": number} for number in range(20_000)]})
     schema = {**TEXT, "properties": {"more": {"items": {"properties": {"n": {"type": "integer"}}}}}}
-    assert await SchemaChecks(Apart()).fault(many, schema) is None
-    assert "is not of type 'string'" in str(await SchemaChecks(Apart()).fault('{"t": 1}', TEXT))
+    assert await schema_fault(Apart(), many, schema) is None
+    assert "is not of type 'string'" in str(await schema_fault(Apart(), '{"t": 1}', TEXT))
 
 
 @pytest.mark.parametrize("dialect", ["http://json-schema.org/draft-04/schema#", None])

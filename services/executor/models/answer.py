@@ -1,16 +1,10 @@
 """Whether an answer is usable. Judged once, at the end of the stream, over all of it. Pure."""
 
-from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any
 
 from services.executor.models.names import brand_of
 from services.executor.models.provider import Finish, ModelError, ModelRequest
-from shared.schemas import answer_fault
 from shared.usage import Tokens
-
-FaultOf = Callable[[str, Mapping[str, Any]], str | None]
-"""Why a text does not follow a schema; None when it does."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -33,9 +27,10 @@ class Accepted:
 
 
 def judge(
-    request: ModelRequest, answer: Answer, *, may_go_on: bool = False, fault_of: FaultOf = answer_fault
+    request: ModelRequest, answer: Answer, *, schema_fault: str | None, may_go_on: bool = False
 ) -> Accepted:
-    """Accepts whatever has usable content. `may_go_on`: an answer that was cut will be continued.
+    """Accepts whatever has usable content. `may_go_on`: an answer that was cut will be continued; `schema_fault`: why its
+    text does not follow the request's schema, None when it does or there is none.
 
     Raises: ModelError, with the reason as its code.
     """
@@ -51,8 +46,8 @@ def judge(
     truncated = answer.finish is Finish.TRUNCATED
     if not written:
         raise _empty(answer, brand_of(request.model).label)
-    if request.output_schema is not None and not (truncated and may_go_on):
-        _check_schema(fault_of(answer.text, request.output_schema), truncated)
+    if schema_fault is not None and not (truncated and may_go_on):
+        raise _broken(schema_fault, truncated)
     return Accepted(text=answer.text, truncated=truncated)
 
 
@@ -84,15 +79,13 @@ def _empty(answer: Answer, who: str) -> ModelError:
     )
 
 
-def _check_schema(fault: str | None, truncated: bool) -> None:
-    if fault is None:
-        return
+def _broken(fault: str, truncated: bool) -> ModelError:
     if truncated:
-        raise ModelError(
+        return ModelError(
             "token_limit",
             "The structured answer was cut at the token limit. Raise max_tokens of this node.",
         )
-    raise ModelError(
+    return ModelError(
         "schema_mismatch",
         f"The answer does not follow the node's output_schema: {fault[:300]}. Simplify the schema, or say in "
         "the prompt what is meant.",

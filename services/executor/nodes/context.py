@@ -3,12 +3,12 @@
 from dataclasses import dataclass
 from typing import Protocol
 
+from services.executor.apart import Apart
 from services.executor.call import Call
 from services.executor.journal import Journal
 from services.executor.models.gate import Gate
 from services.executor.models.provider import Provider
 from services.executor.retry import Retries
-from services.executor.schema_checks import SchemaChecks
 from shared.artifacts import Artifacts
 from shared.deltas import Delta
 
@@ -33,7 +33,7 @@ class Run(Protocol):
     times: CallTimes
     gate: Gate
     retries: Retries
-    schema_checks: SchemaChecks
+    apart: Apart
     fallback_model: str | None
     """Asked when a node's own model stays away."""
     troubles: dict[str, str]

@@ -8,7 +8,6 @@ import asyncio
 import random
 import time
 from collections.abc import Callable
-from dataclasses import replace
 
 from services.executor.call import Call
 from services.executor.models.answer import Accepted, judge
@@ -18,6 +17,7 @@ from services.executor.models.provider import ModelError, ModelRequest
 from services.executor.nodes.context import NodeFailed, Run
 from services.executor.nodes.keep import keep_text
 from services.executor.retry import Room
+from services.executor.schema_checks import schema_fault
 from services.executor.steps import CallModel
 from services.executor.tries import Tries
 from shared import conventions as metrics
@@ -123,23 +123,23 @@ class _Node:
         self._run.troubles.pop(self._step.node, None)
 
     async def _schema_fault(self, text: str) -> str | None:
+        """By the node's own schema, whatever this call asked."""
         schema = self._tries.asked.output_schema
-        return (
-            None if schema is None or not text.strip() else await self._run.schema_checks.fault(text, schema)
-        )
+        if schema is None or not text.strip():
+            return None
+        return await schema_fault(self._run.apart, text, schema)
 
     def _judged(self, call: Call, fault: str | None) -> Accepted | None:
-        """By the node's own request, whatever this call asked. Raises: ModelError."""
+        """Raises: ModelError."""
         model = metrics.model_label(call.request.model)
         if call.aborted:
             metrics.MODEL_CALLS.labels(model, "cancelled").inc()
             return None
-        whole = replace(call.request, output_schema=self._tries.asked.output_schema)
         try:
             if call.error is not None:
                 raise call.error
             may_go_on = self._tries.may_go_on(call.text)
-            accepted = judge(whole, call.answer, may_go_on=may_go_on, fault_of=lambda *_: fault)
+            accepted = judge(call.request, call.answer, schema_fault=fault, may_go_on=may_go_on)
         except ModelError as error:
             if error.used:
                 call.error = error  # its last report of usage is not its final one
@@ -175,8 +175,7 @@ class _Node:
                 run.gate.down,
             )
         except ModelError:
-            fault = await self._schema_fault(tries.said)
-            kept = tries.kept(lambda *_: fault)
+            kept = tries.kept(await self._schema_fault(tries.said))
             if kept is None:
                 raise NodeFailed(call.node, error.code, error.message) from error
             await _complete(run, self._step, call, kept)
