@@ -35,11 +35,12 @@ def fault(value: object, max_characters: int) -> tuple[str, str] | None:
             size += 2 * len(item)
         if size > max_characters:
             return "", f"is larger than {max_characters:,} characters"
-        waiting.extend((inner_path, inner, depth + 1) for inner_path, inner in _inside(path, item))
+        waiting.extend((inner_path, inner, depth + 1) for inner_path, inner in inside(path, item))
     return None
 
 
-def _inside(path: str, item: object) -> Iterator[tuple[str, object]]:
+def inside(path: str, item: object) -> Iterator[tuple[str, object]]:
+    """Members and elements of the item at `path`, each with its own path."""
     dot = "." if path else ""
     if isinstance(item, dict):
         for key, inner in item.items():

@@ -9,15 +9,13 @@ from pydantic import BaseModel, ValidationError
 
 from services.gateway.problems import FieldError, Problem, invalid
 from shared.field_words import told
+from shared.json_values import inside
 
 MAX_DEPTH = 32
 """Levels of lists and objects within each other."""
 
 MAX_VALUES = 100_000
 """Members and elements in all, at any level."""
-
-_PATH = 200
-"""Characters of a path. All places wait at once: under a name of 100 kB each would hold it anew."""
 
 M = TypeVar("M", bound=BaseModel)
 
@@ -45,7 +43,7 @@ async def read_object(request: Request, *, optional: bool = False) -> dict[str, 
 
 def _faults(value: dict[str, Any]) -> Iterator[tuple[str, str]]:
     """Where the value is too deep, too many, or has a NUL character, which Postgres can not store. Without recursion."""
-    waiting: list[tuple[str, Any, int]] = [("", value, 0)]
+    waiting: list[tuple[str, object, int]] = [("", value, 0)]
     count = 0
     while waiting:
         path, here, depth = waiting.pop()
@@ -59,14 +57,10 @@ def _faults(value: dict[str, Any]) -> Iterator[tuple[str, str]]:
         if isinstance(here, str):
             if "\0" in here:
                 yield path or "body", "must not hold NUL characters"
-        elif isinstance(here, dict):
-            if any("\0" in key for key in here):
-                yield path or "body", "must not hold NUL characters in names"
-                return
-            dot = "." if path else ""
-            waiting.extend((f"{path}{dot}{key}"[:_PATH], item, depth + 1) for key, item in here.items())
-        elif isinstance(here, list):
-            waiting.extend((f"{path}.{index}"[:_PATH], item, depth + 1) for index, item in enumerate(here))
+        elif isinstance(here, dict) and any("\0" in key for key in here):
+            yield path or "body", "must not hold NUL characters in names"
+            return
+        waiting.extend((inner_path, inner, depth + 1) for inner_path, inner in inside(path, here))
 
 
 def parsed(model: type[M], value: dict[str, Any], prefix: str = "") -> M:
