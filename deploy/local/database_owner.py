@@ -5,6 +5,8 @@ from __future__ import annotations
 import psycopg
 from psycopg import sql
 
+from deploy.migrations.passwords import encrypted
+
 OWNER = "lekhika_owner"
 
 _TABLES = """
@@ -37,10 +39,8 @@ def give_to_owner(superuser_url: str, password: str) -> None:
 def _make_owner(connection: psycopg.Connection[tuple[object, ...]], password: str) -> None:
     known = connection.execute("SELECT 1 FROM pg_roles WHERE rolname = %s", [OWNER]).fetchone()
     words = "ALTER" if known else "CREATE"
-    # Encrypted here, so that the password itself can get into no log of the server's statements.
-    secret = connection.pgconn.encrypt_password(password.encode(), OWNER.encode(), b"scram-sha-256")
     connection.execute(
         sql.SQL("{} ROLE {} LOGIN CREATEROLE NOSUPERUSER NOBYPASSRLS NOCREATEDB PASSWORD {}").format(
-            sql.SQL(words), sql.Identifier(OWNER), sql.Literal(secret.decode())
+            sql.SQL(words), sql.Identifier(OWNER), encrypted(connection, OWNER, password)
         )
     )

@@ -1,7 +1,9 @@
 """Passwords of the services' logins, from the environment. Every upgrade sets them: they can be rotated."""
 
 from collections.abc import Mapping
+from typing import Any
 
+import psycopg
 from psycopg import sql
 from sqlalchemy import Connection
 
@@ -16,13 +18,17 @@ def set_passwords(connection: Connection, environment: Mapping[str, str]) -> lis
     """Sets those that are given; returns the names of their logins."""
     given = {login: environment[name] for login, name in LOGINS.items() if environment.get(name)}
     driver = connection.connection.driver_connection
-    assert driver is not None
+    assert isinstance(driver, psycopg.Connection)
     for login, password in given.items():
-        # Encrypted here, so that the password itself can get into no log of the server's statements.
-        secret = driver.pgconn.encrypt_password(password.encode(), login.encode(), b"scram-sha-256")
         connection.exec_driver_sql(
             sql.SQL("ALTER ROLE {} PASSWORD {}")
-            .format(sql.Identifier(login), sql.Literal(secret.decode()))
+            .format(sql.Identifier(login), encrypted(driver, login, password))
             .as_string(driver)
         )
     return list(given)
+
+
+def encrypted(connection: psycopg.Connection[Any], login: str, password: str) -> sql.Literal:
+    """Here, so that the password itself can get into no log of the server's statements."""
+    secret = connection.pgconn.encrypt_password(password.encode(), login.encode(), b"scram-sha-256")
+    return sql.Literal(secret.decode())

@@ -1,23 +1,17 @@
 """First schema: tables, roles, grants, row-level security, models and prices."""
 
-from alembic import op
-
 from deploy.migrations.first import DOWN, UP
+from deploy.migrations.statements import execute
 
 revision = "0001"
 down_revision = None
 branch_labels = None
 depends_on = None
 
-_AS_IT_IS = {"no_parameters": True}
-"""Several statements in one text, in which a percent sign is one."""
-
 
 def upgrade() -> None:
-    for part in UP:
-        op.get_bind().exec_driver_sql(part, execution_options=_AS_IT_IS)
+    execute(UP)
 
 
 def downgrade() -> None:
-    for part in DOWN:
-        op.get_bind().exec_driver_sql(part, execution_options=_AS_IT_IS)
+    execute(DOWN)

@@ -1,7 +1,6 @@
 """Passwords, identities at a provider, and disabled people."""
 
-from alembic import op
-
+from deploy.migrations.statements import execute
 from deploy.migrations.third import DOWN, UP
 
 revision = "0003"
@@ -9,15 +8,10 @@ down_revision = "0002"
 branch_labels = None
 depends_on = None
 
-_AS_IT_IS = {"no_parameters": True}
-"""Several statements in one text, in which a percent sign is one."""
-
 
 def upgrade() -> None:
-    for part in UP:
-        op.get_bind().exec_driver_sql(part, execution_options=_AS_IT_IS)
+    execute(UP)
 
 
 def downgrade() -> None:
-    for part in DOWN:
-        op.get_bind().exec_driver_sql(part, execution_options=_AS_IT_IS)
+    execute(DOWN)

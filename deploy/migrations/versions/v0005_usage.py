@@ -1,23 +1,17 @@
 """What rebuilding, importing and insights of usage need."""
 
-from alembic import op
-
 from deploy.migrations.fifth import DOWN, UP
+from deploy.migrations.statements import execute
 
 revision = "0005"
 down_revision = "0004"
 branch_labels = None
 depends_on = None
 
-_AS_IT_IS = {"no_parameters": True}
-"""Several statements in one text, in which a percent sign is one."""
-
 
 def upgrade() -> None:
-    for part in UP:
-        op.get_bind().exec_driver_sql(part, execution_options=_AS_IT_IS)
+    execute(UP)
 
 
 def downgrade() -> None:
-    for part in DOWN:
-        op.get_bind().exec_driver_sql(part, execution_options=_AS_IT_IS)
+    execute(DOWN)
