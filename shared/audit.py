@@ -34,7 +34,7 @@ async def record(
 ) -> None:
     """Writes an act in the transaction of the act itself, so that there is neither without the other.
 
-    `actor` is a user's id, `action` such as `models.put`, `target` the id of what it was done to.
+    `actor` is a user's id or says what else it was, `action` such as `models.put`, `target` the id of what it was done to.
     """
     line = {"id": new_id(), "actor": actor, "action": action, "target": target}
     await connection.execute(_RECORD, {**line, "reason": reason, "details": dict(details)})

@@ -11,13 +11,13 @@ from fastapi.responses import StreamingResponse
 from sqlalchemy import Select, literal, select, tuple_
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from services.gateway import audit
 from services.gateway.auth import Superadmin, User
 from services.gateway.output import output_json, output_of
 from services.gateway.parts import Parts, get_parts
 from services.gateway.people import PersonId, require_person
 from services.gateway.queries import present
 from services.gateway.resource import rfc3339
+from shared import audit
 from shared.db import Role, transaction
 from shared.errors import LekhikaError, Permanent
 from shared.execution import fold

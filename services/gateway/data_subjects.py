@@ -10,7 +10,7 @@ from typing import Annotated, Literal
 from fastapi import APIRouter, Depends, Request, Response
 from pydantic import BaseModel, ConfigDict, Field
 
-from services.gateway import audit, erasure_store, user_store
+from services.gateway import erasure_store, user_store
 from services.gateway.auth import Principal, Superadmin, User
 from services.gateway.bodies import parsed, read_object
 from services.gateway.engine_answers import answer
@@ -20,6 +20,7 @@ from services.gateway.parts import Parts, get_parts
 from services.gateway.people import PersonId, require_person
 from services.gateway.problems import FieldError, Problem, invalid
 from services.gateway.resource import rfc3339
+from shared import audit
 from shared.db import Role, transaction
 
 router = APIRouter(tags=["admin"])

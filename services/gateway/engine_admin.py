@@ -5,11 +5,12 @@ from typing import Annotated
 from fastapi import APIRouter, Query
 from pydantic import BaseModel
 
-from services.gateway import audit, engine_problems, engine_store
+from services.gateway import engine_problems, engine_store
 from services.gateway.auth import Superadmin
 from services.gateway.catalogue import is_engine_id
 from services.gateway.engines import GatewayParts
 from services.gateway.model_bodies import Reason
+from shared import audit
 from shared.db import Role, transaction
 
 router = APIRouter(prefix="/v1/admin/engines", tags=["admin"])

@@ -6,7 +6,6 @@ import orjson
 from fastapi import APIRouter, Path, Query, Request, Response
 
 from services.gateway import (
-    audit,
     engine_answers,
     engine_history,
     engine_problems,
@@ -31,6 +30,7 @@ from services.gateway.engine_store import EngineRow
 from services.gateway.engines import GatewayParts, Match
 from services.gateway.openapi import body_of
 from services.gateway.parts import Parts
+from shared import audit
 from shared.db import Role, transaction
 from shared.structure import MAX_BYTES
 

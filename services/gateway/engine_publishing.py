@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 from functools import partial
 from typing import Any
 
-from services.gateway import audit, engine_history, engine_problems, engine_store
+from services.gateway import engine_history, engine_problems, engine_store
 from services.gateway.auth import Principal
 from services.gateway.catalogue import is_engine_id
 from services.gateway.engine_answers import STORED_FIELDS
@@ -15,6 +15,7 @@ from services.gateway.engine_history import Draft
 from services.gateway.engine_problems import NodeError
 from services.gateway.engine_store import EngineRow, Published
 from services.gateway.parts import Parts
+from shared import audit
 from shared.db import Role, transaction
 from shared.validation import InvalidDefinition, validate_engine
 from shared.workflow import Engine

@@ -7,8 +7,9 @@ from datetime import datetime
 from pydantic import SecretStr
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from services.gateway import audit, key_store, passwords, session_store, user_store
+from services.gateway import key_store, passwords, session_store, user_store
 from services.gateway.scopes import Scope
+from shared import audit
 from shared.db import Role, make_engine, transaction
 from shared.errors import Permanent
 from shared.ids import is_id

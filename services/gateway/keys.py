@@ -9,12 +9,13 @@ from fastapi import APIRouter, Depends, Response
 from pydantic import AwareDatetime, BaseModel, ConfigDict, Field
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from services.gateway import audit, key_store
+from services.gateway import key_store
 from services.gateway.auth import Principal, User
 from services.gateway.key_store import KeyRow
 from services.gateway.parts import Parts, get_parts
 from services.gateway.problems import FieldError, Problem, invalid
 from services.gateway.scopes import Scope, within
+from shared import audit
 from shared.db import Role, transaction
 from shared.ids import is_id
 

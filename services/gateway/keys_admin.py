@@ -4,12 +4,13 @@ from typing import Annotated
 
 from fastapi import APIRouter, Depends, Query, Response
 
-from services.gateway import audit, key_store
+from services.gateway import key_store
 from services.gateway.auth import Superadmin
 from services.gateway.keys import Key, KeyList, found_key
 from services.gateway.model_bodies import Reason
 from services.gateway.parts import Parts, get_parts
 from services.gateway.people import PersonId, require_person
+from shared import audit
 from shared.db import Role, transaction
 
 router = APIRouter(prefix="/v1/admin/users/{user_id}/keys", tags=["admin"])

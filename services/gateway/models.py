@@ -9,7 +9,7 @@ from fastapi import APIRouter, Depends, Path, Query, Response
 from pydantic import AwareDatetime
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from services.gateway import audit, model_problems, model_refresh, model_store
+from services.gateway import model_problems, model_refresh, model_store
 from services.gateway.auth import Principal, Superadmin, User
 from services.gateway.model_bodies import (
     NAME_PATTERN,
@@ -27,6 +27,7 @@ from services.gateway.model_bodies import (
 from services.gateway.model_store import ModelRow
 from services.gateway.parts import Parts, get_parts
 from services.gateway.price_rules import PriceRefused, change
+from shared import audit
 from shared.db import Role, transaction
 
 router = APIRouter(tags=["models"])

@@ -5,8 +5,8 @@ from collections.abc import Callable
 
 from sqlalchemy.ext.asyncio import AsyncEngine
 
-from services.gateway import audit
 from services.gateway.rate_limits import Buckets
+from shared import audit
 from shared.db import Role, transaction
 
 AT_ONCE = 100

@@ -6,7 +6,7 @@ from datetime import datetime
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
-from services.gateway import audit
+from shared import audit
 from shared.db import Role, transaction
 
 _FIND = text("""

@@ -7,7 +7,7 @@ from typing import Annotated
 from fastapi import APIRouter, Depends, Request, Response
 from pydantic import BaseModel, ConfigDict, Field
 
-from services.gateway import audit, session_store
+from services.gateway import session_store
 from services.gateway.auth import User
 from services.gateway.cookies import clear_cookies, session_of, set_cookies
 from services.gateway.digests import digest
@@ -15,6 +15,7 @@ from services.gateway.parts import Parts, get_parts
 from services.gateway.person_fields import GivenPassword, Password
 from services.gateway.problems import Problem
 from services.gateway.session_store import Account, NewSession
+from shared import audit
 from shared.db import Role, transaction
 from shared.ids import new_id
 

@@ -8,7 +8,7 @@ from fastapi import APIRouter, Depends, Query, Response
 from pydantic import BaseModel, ConfigDict, StrictBool
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from services.gateway import audit, session_store, user_store
+from services.gateway import session_store, user_store
 from services.gateway.auth import Principal, Superadmin
 from services.gateway.model_bodies import Reason
 from services.gateway.parts import Parts, get_parts
@@ -16,6 +16,7 @@ from services.gateway.people import no_person
 from services.gateway.person_fields import Email, Name, Password, PersonRole
 from services.gateway.problems import FieldError, Problem, invalid
 from services.gateway.user_store import EmailTaken, Person
+from shared import audit
 from shared.db import Role, transaction
 from shared.ids import is_id
 
