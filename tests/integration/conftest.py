@@ -10,6 +10,7 @@ import pytest
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from deploy.local.nats_server import NatsServer
+from deploy.local.postgres import PostgresServer
 from shared.db import make_engine
 from shared.ids import new_id
 from tests.support.gateway import (
@@ -22,6 +23,7 @@ from tests.support.gateway import (
     running_gateway,
 )
 from tests.support.identity import Provider, provider
+from tests.support.ledger import clean_ledger, ledger_database
 from tests.support.postgres import service_url
 
 
@@ -114,3 +116,17 @@ async def trusting(nats_server: NatsServer, database: Database, idp: Provider) -
     """A gateway that takes its tokens."""
     async with running_gateway(nats_server, database, **idp.settings(token_refetch_seconds=0.001)) as running:
         yield running
+
+
+@pytest.fixture(scope="module")
+def ledger_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[PostgresServer]:
+    """A database for the tests of one file that are about the ledger alone: nobody can empty its audit."""
+    with ledger_database(tmp_path_factory.mktemp("postgres")) as running:
+        yield running
+
+
+@pytest.fixture
+async def engine(ledger_server: PostgresServer) -> AsyncIterator[AsyncEngine]:
+    """That database as analytics reaches it; nothing is counted yet."""
+    async with clean_ledger(ledger_server, pool_size=8) as made:
+        yield made

@@ -1,8 +1,8 @@
-"""Ledger and rollups against a real server: each execution once, whoever repeats it, and the bad one alone aside."""
+"""Ledger and rollups against a real ledger_server: each execution once, whoever repeats it, and the bad one alone aside."""
 
 import asyncio
 import random
-from collections.abc import AsyncIterator, Iterator, Sequence
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from decimal import Decimal
 
@@ -21,26 +21,12 @@ from shared.usage import Certainty, Kind, ModelUsage, Tier, Tokens
 from tests.support.ledger import (
     USERS,
     arrive,
-    clean_ledger,
     end,
     expected,
     found,
-    ledger_database,
     plain,
     rows,
 )
-
-
-@pytest.fixture(scope="module")
-def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[PostgresServer]:
-    with ledger_database(tmp_path_factory.mktemp("postgres")) as running:
-        yield running
-
-
-@pytest.fixture
-async def engine(server: PostgresServer) -> AsyncIterator[AsyncEngine]:
-    async with clean_ledger(server) as made:
-        yield made
 
 
 @pytest.fixture
@@ -49,17 +35,19 @@ def store(engine: AsyncEngine) -> Store:
 
 
 async def test_rollups_are_the_sum_of_the_events_to_the_tenth_decimal(
-    server: PostgresServer, store: Store
+    ledger_server: PostgresServer, store: Store
 ) -> None:
     dice, prices = random.Random(1), await store.prices()
     events = [end(dice) for _ in range(400)]
     counted = await store.count(arrive(events, prices))
     assert (counted.new, counted.rejects) == (400, [])
-    assert found(server) == plain(expected(events, prices))
+    assert found(ledger_server) == plain(expected(events, prices))
     assert await store.differences() == []
 
 
-async def test_repeats_count_once_however_batches_are_cut(server: PostgresServer, store: Store) -> None:
+async def test_repeats_count_once_however_batches_are_cut(
+    ledger_server: PostgresServer, store: Store
+) -> None:
     dice, prices = random.Random(2), await store.prices()
     events = [end(dice) for _ in range(120)]
     replayed = [*events, *dice.choices(events, k=200)]
@@ -70,12 +58,12 @@ async def test_repeats_count_once_however_batches_are_cut(server: PostgresServer
         batch, replayed = replayed[:size], replayed[size:]
         new += (await store.count(arrive(batch, prices))).new
     assert new == 120
-    assert found(server) == plain(expected(events, prices))
+    assert found(ledger_server) == plain(expected(events, prices))
     assert await store.differences() == []
 
 
 async def test_writers_that_count_the_same_events_at_once_count_them_once(
-    server: PostgresServer, store: Store
+    ledger_server: PostgresServer, store: Store
 ) -> None:
     dice, prices = random.Random(3), await store.prices()
     events = [end(dice) for _ in range(300)]
@@ -87,26 +75,28 @@ async def test_writers_that_count_the_same_events_at_once_count_them_once(
         return sum([(await store.count(arrive(batch, prices))).new for batch in batches])
 
     assert sum(await asyncio.gather(*map(replay, range(4)))) == 300
-    assert found(server) == plain(expected(events, prices))
+    assert found(ledger_server) == plain(expected(events, prices))
     assert await store.differences() == []
 
 
-async def test_a_second_end_of_one_execution_is_not_counted(server: PostgresServer, store: Store) -> None:
+async def test_a_second_end_of_one_execution_is_not_counted(
+    ledger_server: PostgresServer, store: Store
+) -> None:
     dice, prices = random.Random(4), await store.prices()
     first = end(dice)
     second = end(dice).model_copy(update={"execution_id": first.execution_id})
     assert (await store.count(arrive([first, second], prices))).new == 1
     assert (await store.count(arrive([second], prices))).new == 0
-    assert found(server) == plain(expected([first], prices))
+    assert found(ledger_server) == plain(expected([first], prices))
 
 
 async def test_no_token_row_without_tokens_and_one_count_for_each_end(
-    server: PostgresServer, store: Store
+    ledger_server: PostgresServer, store: Store
 ) -> None:
     unknown = ModelUsage(model="m", tier=Tier.PAYG, tokens=Tokens(certainty=Certainty.UNKNOWN))
     event = end(random.Random(5), usage=(unknown,))
     await store.count(arrive([event], await store.prices()))
-    [row] = rows(server, "SELECT * FROM user_analytics")
+    [row] = rows(ledger_server, "SELECT * FROM user_analytics")
     assert (row["analytics_type"], row["unknown_calls"], row["total_tokens"]) == ("execution", 1, 0)
     assert row["completed"] + row["stopped"] + row["failed"] == 1
 
@@ -120,7 +110,7 @@ def _bad(dice: random.Random) -> dict[str, ev.Recorded]:
 
 
 async def test_of_a_batch_that_is_refused_only_the_bad_events_are_set_aside(
-    server: PostgresServer, store: Store
+    ledger_server: PostgresServer, store: Store
 ) -> None:
     dice, prices = random.Random(6), await store.prices()
     good, bad = [end(dice) for _ in range(97)], _bad(dice)
@@ -135,11 +125,11 @@ async def test_of_a_batch_that_is_refused_only_the_bad_events_are_set_aside(
     }
     for _ in range(2):
         await store.set_aside(counted.rejects)
-    kept = rows(server, "SELECT event_id, body FROM usage_rejects")
+    kept = rows(ledger_server, "SELECT event_id, body FROM usage_rejects")
     assert {row["event_id"]: row["body"] for row in kept} == {
         event.message_id: ev.encode(event.event) for event in bad.values()
     }
-    assert found(server) == plain(expected(good, prices))
+    assert found(ledger_server) == plain(expected(good, prices))
 
 
 async def test_what_was_set_aside_may_say_anything(store: Store) -> None:
@@ -147,22 +137,24 @@ async def test_what_was_set_aside_may_say_anything(store: Store) -> None:
     await store.set_aside([Reject(origin=arrived.origin, reason="unreadable", detail="a \0 b")])
 
 
-async def test_a_price_that_is_not_known_is_null_in_the_ledger(server: PostgresServer, store: Store) -> None:
+async def test_a_price_that_is_not_known_is_null_in_the_ledger(
+    ledger_server: PostgresServer, store: Store
+) -> None:
     parts = tuple(
         ModelUsage(model=model, tier=Tier.PAYG, tokens=Tokens(output=1_000_000))
         for model in ("gemini-3.8-flash", "stranger")
     )
     await store.count(arrive([end(random.Random(8), usage=parts)], await store.prices()))
     query = "SELECT model, cost, price_version IS NULL AS unpriced FROM usage_ledger WHERE line > 0 ORDER BY model"
-    assert [tuple(row.values()) for row in rows(server, query)] == [
+    assert [tuple(row.values()) for row in rows(ledger_server, query)] == [
         ("gemini-3.8-flash", Decimal("3.75"), False),
         ("stranger", None, True),
     ]
 
 
-async def test_a_tampered_rollup_shows_as_a_difference(server: PostgresServer, store: Store) -> None:
+async def test_a_tampered_rollup_shows_as_a_difference(ledger_server: PostgresServer, store: Store) -> None:
     await store.count(arrive([end(random.Random(9))], await store.prices()))
-    with psycopg.connect(server.url) as connection:
+    with psycopg.connect(ledger_server.url) as connection:
         connection.execute("UPDATE user_analytics SET calls = calls + 1 WHERE analytics_type = 'execution'")
     assert {row["what"] for row in await store.differences()} == {"missing", "surplus"}
 
@@ -194,7 +186,12 @@ BEFORE, AFTER = datetime(2026, 12, 31, 23, 59, 59, 999_999, tzinfo=UTC), datetim
     ],
 )
 async def test_the_ledger_has_the_model_that_answered_at_the_price_of_its_day(
-    store: Store, server: PostgresServer, answered: str, time: datetime, long_context: bool, cost: str | None
+    store: Store,
+    ledger_server: PostgresServer,
+    answered: str,
+    time: datetime,
+    long_context: bool,
+    cost: str | None,
 ) -> None:
     tokens = Tokens(input=1_000_000, cached=100_000, output=1_000_000, thoughts=1_000_000)
     used = ModelUsage(model=answered, tier=Tier.INCLUDED, tokens=tokens, long_context=long_context)
@@ -209,6 +206,6 @@ async def test_the_ledger_has_the_model_that_answered_at_the_price_of_its_day(
     event = ev.ExecutionCompleted(summary=summary, output="x")
     recorded = ev.Recorded(execution_id=new_id(), event=event, seq=1, time=time, after=1, message_id=new_id())
     await store.count(arrive([recorded], await store.prices()))
-    (line,) = rows(server, "SELECT model, cost, total_tokens FROM usage_ledger WHERE line = 1")
+    (line,) = rows(ledger_server, "SELECT model, cost, total_tokens FROM usage_ledger WHERE line = 1")
     assert (line["model"], line["total_tokens"]) == (answered, 3_000_000)
     assert line["cost"] == (Decimal(cost) if cost else None)

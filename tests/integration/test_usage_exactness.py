@@ -1,7 +1,6 @@
 """Rollups = sum of the ledger = what happened, whatever is repeated, cut, rebuilt and re-priced at the same time."""
 
 import random
-from collections.abc import AsyncIterator, Iterator
 from decimal import Decimal
 
 import psycopg
@@ -17,46 +16,32 @@ from tests.support.exactness import storm
 from tests.support.ledger import (
     USERS,
     arrive,
-    clean_ledger,
     end,
     expected,
     found,
-    ledger_database,
     plain,
     rows,
 )
 
 
-@pytest.fixture(scope="module")
-def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[PostgresServer]:
-    with ledger_database(tmp_path_factory.mktemp("postgres")) as running:
-        yield running
-
-
-@pytest.fixture
-async def engine(server: PostgresServer) -> AsyncIterator[AsyncEngine]:
-    async with clean_ledger(server, pool_size=8) as made:
-        yield made
-
-
 @pytest.mark.parametrize("seed", [1, 2, 3])
 async def test_replays_by_two_replicas_cut_anywhere_with_rebuilds_in_the_middle_are_exact(
-    server: PostgresServer, engine: AsyncEngine, seed: int
+    ledger_server: PostgresServer, engine: AsyncEngine, seed: int
 ) -> None:
     prices = await Store(engine).prices()
     events = await storm(engine, random.Random(seed), prices, executions=400)
-    assert found(server) == plain(expected(events, prices))
+    assert found(ledger_server) == plain(expected(events, prices))
     assert await Store(engine).differences() == []
 
 
 async def test_a_rebuild_puts_right_what_was_tampered_with_and_touches_nothing_else(
-    server: PostgresServer, engine: AsyncEngine
+    ledger_server: PostgresServer, engine: AsyncEngine
 ) -> None:
     store, dice = Store(engine), random.Random(4)
     prices = await store.prices()
     events = [end(dice) for _ in range(200)]
     await store.count(arrive(events, prices))
-    with psycopg.connect(server.url) as connection:
+    with psycopg.connect(ledger_server.url) as connection:
         changed = connection.execute(
             "UPDATE user_analytics SET calls = calls + 1 WHERE engine_id = 'a'"
         ).rowcount
@@ -68,37 +53,38 @@ async def test_a_rebuild_puts_right_what_was_tampered_with_and_touches_nothing_e
         )
     done = await rebuild(engine)
     assert (done.corrected, done.removed) == (changed + gone, 1)
-    assert found(server) == plain(expected(events, prices))
+    assert found(ledger_server) == plain(expected(events, prices))
     assert await rebuild(engine) == Rebuilt(rows=done.rows)
 
 
 async def test_a_new_price_list_holds_for_the_whole_ledger_and_a_dry_run_changes_nothing(
-    server: PostgresServer, engine: AsyncEngine
+    ledger_server: PostgresServer, engine: AsyncEngine
 ) -> None:
     store, dice = Store(engine), random.Random(5)
     prices = await store.prices()
     events = [end(dice) for _ in range(150)]
     await store.count(arrive(events, PriceList([])))
-    unpriced = found(server)
+    unpriced = found(ledger_server)
     would = await reprice(engine, Wanted(dry_run=True))
-    assert found(server) == unpriced
+    assert found(ledger_server) == unpriced
     did = await reprice(engine, Wanted())
     assert did["changed"] == would["changed"] != []
-    assert found(server) == plain(expected(events, prices))
-    total = rows(server, "SELECT sum(cost) AS cost FROM usage_ledger")[0]["cost"]
+    assert found(ledger_server) == plain(expected(events, prices))
+    total = rows(ledger_server, "SELECT sum(cost) AS cost FROM usage_ledger")[0]["cost"]
     assert sum(Decimal(one["after"]) for one in did["changed"]) == total
     assert (await reprice(engine, Wanted()))["changed"] == []
 
 
 async def test_only_the_model_and_the_time_that_were_asked_for_are_priced_anew(
-    server: PostgresServer, engine: AsyncEngine
+    ledger_server: PostgresServer, engine: AsyncEngine
 ) -> None:
     store, dice = Store(engine), random.Random(6)
     await store.count(arrive([end(dice) for _ in range(150)], PriceList([])))
-    edge = rows(server, "SELECT max(bucket) AS edge FROM usage_ledger")[0]["edge"]
+    edge = rows(ledger_server, "SELECT max(bucket) AS edge FROM usage_ledger")[0]["edge"]
     await reprice(engine, Wanted(end=edge, model="gemini-2.5-pro"))
     priced = rows(
-        server, "SELECT model, bucket FROM usage_ledger WHERE price_version IS NOT NULL AND total_tokens > 0"
+        ledger_server,
+        "SELECT model, bucket FROM usage_ledger WHERE price_version IS NOT NULL AND total_tokens > 0",
     )
     assert {row["model"] for row in priced} == {"gemini-2.5-pro"}
     assert max(row["bucket"] for row in priced) < edge

@@ -2,7 +2,6 @@
 
 import csv
 import json
-from collections.abc import AsyncIterator, Iterator
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -21,25 +20,13 @@ from services.analytics.store import Store
 from shared.db import transaction
 from shared.errors import Permanent
 from shared.ids import new_id
-from tests.support.ledger import USERS, clean_ledger, ledger_database, rows
+from tests.support.ledger import USERS, rows
 from tests.support.postgres import service_url
 from tests.support.usage_ends import count, end, used
 
 HEADER = "execution_id,user,engine_id,engine_name,model,input,cached,output,thoughts,tool,outcome,ended"
 ENDED = "2025-09-30T22:10:00+00:00"
 SUMS = "SELECT sum(total_tokens) AS tokens, sum(completed + stopped + failed) AS ends FROM user_analytics"
-
-
-@pytest.fixture(scope="module")
-def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[PostgresServer]:
-    with ledger_database(tmp_path_factory.mktemp("postgres")) as running:
-        yield running
-
-
-@pytest.fixture
-async def engine(server: PostgresServer) -> AsyncIterator[AsyncEngine]:
-    async with clean_ledger(server) as made:
-        yield made
 
 
 def wanted(file: Path, *, map_file: Path | None = None, dry_run: bool = False) -> Wanted:
@@ -54,14 +41,14 @@ def csv_file(folder: Path, *lines: str) -> Path:
 
 
 async def test_what_changes_figures_is_an_act_of_the_operator(
-    server: PostgresServer, engine: AsyncEngine, tmp_path: Path
+    ledger_server: PostgresServer, engine: AsyncEngine, tmp_path: Path
 ) -> None:
     file = csv_file(tmp_path, f"run-act,{USERS[0]},book,A book,,0,0,0,0,0,failed,{ENDED}")
     for dry_run in (True, False, False):  # what is only looked at is none, nor what was imported before
         await import_executions(engine, wanted(file, dry_run=dry_run))
     for dry_run in (True, False):
         await reprice.reprice(engine, reprice.Wanted(model="gemini-2.5-pro", dry_run=dry_run))
-    acts = rows(server, "SELECT actor, action, target, details FROM audit ORDER BY at")
+    acts = rows(ledger_server, "SELECT actor, action, target, details FROM audit ORDER BY at")
     assert acts == [
         {"actor": "operator", "action": "usage.import", "target": "usage", "details": {"executions": 1}},
         {
@@ -82,21 +69,21 @@ async def test_what_changes_figures_is_an_act_of_the_operator(
 
 
 async def test_the_same_file_twice_counts_once(
-    server: PostgresServer, engine: AsyncEngine, tmp_path: Path
+    ledger_server: PostgresServer, engine: AsyncEngine, tmp_path: Path
 ) -> None:
     lines = [
         f"run-{n},{USERS[0]},book,A book,gemini-3.8-flash,100,0,10,0,0,completed,{ENDED}" for n in range(5)
     ]
     file = csv_file(tmp_path, *lines, f"run-5,{USERS[0]},book,A book,,0,0,0,0,0,failed,{ENDED}")
     would = await import_executions(engine, wanted(file, dry_run=True))
-    assert (would["executions"], rows(server, SUMS)[0]["ends"]) == (6, None)
+    assert (would["executions"], rows(ledger_server, SUMS)[0]["ends"]) == (6, None)
     done = [await import_executions(engine, wanted(file)) for _ in range(2)]
     assert [(one["executions"], one["imported_before"], one["rejects"]) for one in done] == [
         (6, 0, None),
         (0, 6, None),
     ]
-    assert rows(server, SUMS) == [{"tokens": 550, "ends": 6}]
-    costs = rows(server, "SELECT cost::text AS cost FROM usage_ledger WHERE line = 1 LIMIT 1")
+    assert rows(ledger_server, SUMS) == [{"tokens": 550, "ends": 6}]
+    costs = rows(ledger_server, "SELECT cost::text AS cost FROM usage_ledger WHERE line = 1 LIMIT 1")
     assert costs == [{"cost": "0.0001125000"}]
     assert await Store(engine).differences() == []
 
@@ -108,11 +95,11 @@ def told_of(file: str) -> dict[int, tuple[str, str]]:
 
 
 async def test_json_lines_with_a_map_and_rejects_with_their_reasons(
-    server: PostgresServer, engine: AsyncEngine, tmp_path: Path
+    ledger_server: PostgresServer, engine: AsyncEngine, tmp_path: Path
 ) -> None:
     (real,) = await count(engine, [(datetime.now(UTC), end(USERS[1], used()))])
     live = new_id()
-    with psycopg.connect(server.url) as connection:
+    with psycopg.connect(ledger_server.url) as connection:
         connection.execute(
             "INSERT INTO executions (id, user_id, engine_id, engine_name, engine_version, status, kind,"
             " created_at, last_seq) VALUES (%s, %s, 'e', 'E', 1, 'running', 'none', now(), 1)",
@@ -144,7 +131,8 @@ async def test_json_lines_with_a_map_and_rejects_with_their_reasons(
     }  # fmt: skip
     assert "counted by itself" in rejects[3][1]
     found = rows(
-        server, "SELECT engine_name, total_tokens FROM user_analytics WHERE engine_id = 'book' ORDER BY model"
+        ledger_server,
+        "SELECT engine_name, total_tokens FROM user_analytics WHERE engine_id = 'book' ORDER BY model",
     )
     assert [tuple(row.values()) for row in found] == [("A book", 0), ("A book", 7), ("A book", 7)]
 
@@ -164,17 +152,17 @@ def test_a_file_that_is_not_text_is_refused(tmp_path: Path) -> None:
         list(records(file))
 
 
-def checks(server: PostgresServer) -> dict[str, str]:
+def checks(ledger_server: PostgresServer) -> dict[str, str]:
     """The detail of those that are not right, by name."""
-    found = run_checks(service_url(server, "analytics"))
+    found = run_checks(service_url(ledger_server, "analytics"))
     return {one.name: one.detail for one in found if not one.ok}
 
 
 async def test_a_database_that_is_as_it_must_be_passes_all_checks(
-    server: PostgresServer, engine: AsyncEngine
+    ledger_server: PostgresServer, engine: AsyncEngine
 ) -> None:
     await count(engine, [(datetime.now(UTC), end(USERS[0], used()))])
-    assert checks(server) == {}
+    assert checks(ledger_server) == {}
 
 
 @pytest.mark.parametrize(
@@ -190,18 +178,18 @@ async def test_a_database_that_is_as_it_must_be_passes_all_checks(
     ],
 )  # fmt: skip
 async def test_what_is_not_as_it_must_be_is_told(
-    server: PostgresServer, engine: AsyncEngine, name: str, told: str, spoil: str, mend: str
+    ledger_server: PostgresServer, engine: AsyncEngine, name: str, told: str, spoil: str, mend: str
 ) -> None:
     await count(engine, [(datetime.now(UTC), end(USERS[0], used()))])
-    with psycopg.connect(server.url, autocommit=True) as connection:
+    with psycopg.connect(ledger_server.url, autocommit=True) as connection:
         connection.execute(spoil.encode())
         try:
-            assert told in checks(server)[name]
+            assert told in checks(ledger_server)[name]
         finally:
             connection.execute(mend.encode())
-    assert name not in checks(server)
+    assert name not in checks(ledger_server)
 
 
-def test_a_login_that_would_not_see_every_row_is_refused(server: PostgresServer) -> None:
+def test_a_login_that_would_not_see_every_row_is_refused(ledger_server: PostgresServer) -> None:
     with pytest.raises(Permanent, match="log in as lekhika_analytics"):
-        run_checks(service_url(server, "janitor"))
+        run_checks(service_url(ledger_server, "janitor"))
