@@ -7,10 +7,11 @@ import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
+from weakref import WeakSet
 
 import httpx
 import pytest
-from sqlalchemy import event
+from sqlalchemy import Connection, event
 
 from shared.ids import new_id
 from tests.support.gateway import Database, Gateway, Person, add_person
@@ -25,12 +26,20 @@ _ROLE = "set_config('role'"
 
 @contextmanager
 def stripped(gateway: Gateway, *, as_role: str | None = None) -> Iterator[list[str]]:
-    """Takes the conditions out of what is executed; gives the statements that had one. `as_role` acts as another role."""
+    """Takes the conditions out of what the role that serves users executes; gives the statements that had one. `as_role`
+    acts as another role. What the gateway does by itself meanwhile stays as it is: an erasure would erase everybody.
+    """
     found: list[str] = []
+    serving = WeakSet[Connection]()
 
-    def strip(_: Any, __: Any, statement: str, given: Any, ___: Any, ____: bool) -> tuple[str, Any]:
-        if _ROLE in statement and as_role is not None and given.get("role") == "lekhika_user":
-            return statement, {**given, "role": as_role}
+    def strip(
+        connection: Connection, _: Any, statement: str, given: Any, __: Any, ___: bool
+    ) -> tuple[str, Any]:
+        if _ROLE in statement and given["role"] == "lekhika_user":
+            serving.add(connection)
+            return statement, {**given, "role": as_role or given["role"]}
+        if connection not in serving:
+            return statement, given
         # The parameter stays in use: the driver would else not know its type.
         changed, count = _CONDITION.subn(r"(\g<1> IS NOT NULL)", statement)
         if count and not statement.lstrip().upper().startswith("INSERT"):
