@@ -4,6 +4,7 @@ Unknown fields are ignored, so that an older reader survives a newer writer. An 
 The time of an event is the server's time stamp of its message, never a field of the event.
 """
 
+from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
 from typing import Annotated, Any, Literal
@@ -239,16 +240,17 @@ TERMINAL_TYPES = ("completed", "stopped", "failed")
 _ADAPTER: TypeAdapter[AnyEvent] = TypeAdapter(Annotated[AnyEvent, Field(discriminator="type")])
 
 
-class Recorded(_Frozen):
-    """An event as the log holds it."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Recorded:
+    """An event as the log holds it. Whoever makes one has proven its parts: it is no model that proves them again."""
 
     execution_id: str
     event: AnyEvent
-    seq: PositiveInt
+    seq: int
     """Sequence in the stream EXECUTIONS."""
     time: datetime
     """The server's time stamp."""
-    after: NonNegativeInt
+    after: int
     """Sequence of this execution's event before, as the writer's guard named it; 0 for the first."""
     message_id: str = ""
 

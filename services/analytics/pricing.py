@@ -47,15 +47,15 @@ class Cost:
 
 
 class PriceList:
-    """All prices, past and future ones too."""
+    """All prices, past and future ones too. Calls are made in the standard service tier, so its prices hold."""
 
     def __init__(self, prices: Iterable[Price]) -> None:
-        self._prices: dict[tuple[str, str, TokenKind], list[Price]] = {}
-        for price in prices:
-            self._prices.setdefault((price.model, price.service_tier, price.kind), []).append(price)
-        for listed in self._prices.values():
-            listed.sort(key=lambda price: (price.threshold, price.valid_from), reverse=True)
-        self.models = frozenset(model for model, _, _ in self._prices)
+        self._prices: dict[str, dict[TokenKind, list[Price]]] = {}
+        for price in sorted(prices, key=lambda price: (price.threshold, price.valid_from), reverse=True):
+            of_model = self._prices.setdefault(price.model, {})
+            if price.service_tier == STANDARD:
+                of_model.setdefault(price.kind, []).append(price)
+        self.models = frozenset(self._prices)
 
     def priced_as(self, model: str) -> str:
         """The name whose prices hold for a model that answered: its own if it has any, else that of the model which
@@ -64,28 +64,27 @@ class PriceList:
         model = model.removeprefix("models/")
         return model if model in self.models else _RELEASE.sub("", model)
 
-    def find(
-        self, model: str, kind: TokenKind, at: datetime, *, long_context: bool, service_tier: str = STANDARD
-    ) -> Price | None:
-        """The price that holds at `at`: the one for long prompts if they have their own, and the newest."""
-        for price in self._prices.get((model, service_tier, kind), ()):
-            if price.valid_from <= at and (long_context or price.threshold == 0):
-                return price
-        return None
-
     def cost(self, usage: ModelUsage, at: datetime) -> Cost | None:
         """None when a price that is needed is not listed, or when nothing is known of what was used."""
         if usage.tokens.certainty is Certainty.UNKNOWN and not usage.tokens.total:
             return None
-        model = self.priced_as(usage.model)
-        amount, version = Decimal(0), 0
+        listed = self._prices.get(self.priced_as(usage.model), {})
+        millionths, version = Decimal(0), 0
         for kind, count in billed(usage.tokens):
-            price = self.find(model, kind, at, long_context=usage.long_context)
+            price = _holding(listed.get(kind, ()), at, long_context=usage.long_context)
             if price is None:
                 return None
-            amount += count * price.per_million / _MILLION
+            millionths += count * price.per_million
             version = max(version, price.version)
-        return Cost(amount=amount, price_version=version)
+        return Cost(amount=millionths / _MILLION, price_version=version)
+
+
+def _holding(listed: Iterable[Price], at: datetime, *, long_context: bool) -> Price | None:
+    """Of the prices of one kind: the one for long prompts if they have their own, and the newest at `at`."""
+    for price in listed:
+        if price.valid_from <= at and (long_context or price.threshold == 0):
+            return price
+    return None
 
 
 def billed(tokens: Tokens) -> list[tuple[TokenKind, int]]:

@@ -25,7 +25,7 @@ class NotCountable(Permanent):
         self.reason = reason
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(slots=True, kw_only=True)
 class Mark:
     """Line 0: that the execution has been counted, and how it ended."""
 
@@ -43,7 +43,7 @@ class Mark:
     started_at: datetime | None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(slots=True, kw_only=True)
 class Fact:
     """Lines from 1: what one model used in the execution, at one tier and with one certainty."""
 

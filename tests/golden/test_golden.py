@@ -5,9 +5,8 @@ from pathlib import Path
 import orjson
 import pytest
 
-from shared.events import Recorded
 from tests.support.make import folded
-from tests.support.record_golden import GOLDEN, expected
+from tests.support.record_golden import GOLDEN, RECORDED, expected
 
 HISTORIES = sorted(GOLDEN.glob("*/*.json"))
 
@@ -15,7 +14,7 @@ HISTORIES = sorted(GOLDEN.glob("*/*.json"))
 @pytest.mark.parametrize("path", HISTORIES, ids=lambda path: f"{path.parent.name}/{path.stem}")
 def test_a_recorded_history_still_folds_to_what_it_said(path: Path) -> None:
     recorded = orjson.loads(path.read_bytes())
-    state = folded(Recorded.model_validate(event) for event in recorded["events"])
+    state = folded(RECORDED.validate_python(recorded["events"]))
     assert orjson.loads(orjson.dumps(expected(state))) == recorded["expected"]
 
 

@@ -3,6 +3,7 @@
 import asyncio
 import random
 from collections.abc import Sequence
+from dataclasses import replace
 from datetime import UTC, datetime
 from decimal import Decimal
 
@@ -84,7 +85,7 @@ async def test_a_second_end_of_one_execution_is_not_counted(
 ) -> None:
     dice, prices = random.Random(4), await store.prices()
     first = end(dice)
-    second = end(dice).model_copy(update={"execution_id": first.execution_id})
+    second = replace(end(dice), execution_id=first.execution_id)
     assert (await store.count(arrive([first, second], prices))).new == 1
     assert (await store.count(arrive([second], prices))).new == 0
     assert found(ledger_server) == plain(expected([first], prices))

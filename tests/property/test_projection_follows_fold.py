@@ -168,4 +168,4 @@ def test_an_end_is_the_last_word_and_what_follows_is_a_fault() -> None:
 
 
 def replace_seq(recorded: ev.Recorded, seq: int) -> ev.Recorded:
-    return recorded.model_copy(update={"seq": seq})
+    return replace(recorded, seq=seq)

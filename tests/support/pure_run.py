@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from random import Random
 from typing import Any
 
@@ -47,7 +47,7 @@ class PureRun:
             self.events.append(event)
             (recorded,) = history(event)
             seq = len(self.events)
-            self.state = apply(self.state, recorded.model_copy(update={"seq": seq, "after": seq - 1}))
+            self.state = apply(self.state, replace(recorded, seq=seq, after=seq - 1))
 
     def to_its_end(self) -> Plan | None:
         """The last plan, with output or error; None when the limit of nodes was reached."""

@@ -11,11 +11,14 @@ from pathlib import Path
 from typing import Any
 
 import orjson
+from pydantic import TypeAdapter
 
+from shared.events import Recorded
 from shared.execution import ExecutionState
 from tests.support.make import MODEL, folded
 from tests.support.world import World, world
 
+RECORDED = TypeAdapter(list[Recorded])
 GOLDEN = Path(__file__).parent.parent / "golden"
 
 BOOK: dict[str, Any] = {
@@ -95,9 +98,7 @@ def expected(state: ExecutionState) -> dict[str, Any]:
 
 async def record(here: World, name: str, execution_id: str, folder: Path) -> None:
     state = await here.ended(execution_id)
-    events = [
-        recorded.model_dump(mode="json", by_alias=True) for recorded in await here.history(execution_id)
-    ]
+    events = RECORDED.dump_python(await here.history(execution_id), mode="json", by_alias=True)
     body = {"events": events, "expected": expected(folded(await here.history(execution_id)))}
     (folder / f"{name}.json").write_bytes(orjson.dumps(body, option=orjson.OPT_INDENT_2) + b"\n")
     print(f"{name:12} {state.status:10} {len(events)} events")

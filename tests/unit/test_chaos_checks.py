@@ -1,6 +1,7 @@
 """The proofs of the fault suite find what they look for: each rule is broken once, on purpose."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 from shared import ending
 from shared import events as ev
@@ -53,7 +54,7 @@ def test_a_broken_chain_two_ends_and_none_are_seen() -> None:
     history = ended(*RUN)
     only(history_faults([*history[:2], *history[3:]]), "the guard of 4")
     only(history_faults(history[:4]), "0 ends")
-    twice = [*history, history[-1].model_copy(update={"seq": 6, "after": 5})]
+    twice = [*history, replace(history[-1], seq=6, after=5)]
     assert any("2 ends" in fault for fault in history_faults(twice))
 
 
