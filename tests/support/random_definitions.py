@@ -177,4 +177,4 @@ def _break(rng: Random, definition: dict[str, Any]) -> None:
         case 3 if isinstance(inner, str):
             holder[key] = rng.choice(["generate", "template", "for_each", "branch", "repeat", "a", "b", "f"])
         case _:
-            holder[key] = rng.choice(JUNK)
+            holder[key] = copy.deepcopy(rng.choice(JUNK))  # the next change may be inside of it
