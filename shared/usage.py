@@ -105,8 +105,11 @@ class ModelUsage(BaseModel):
 
 def merge_usage(parts: Iterable[ModelUsage]) -> tuple[ModelUsage, ...]:
     """Usage summed per (model, tier, certainty, long_context), in a stable order."""
+    given = tuple(parts)
+    if len(given) < 2:  # nearly all of the millions that are counted
+        return given
     sums: dict[tuple[str, str, str, bool], ModelUsage] = {}
-    for part in parts:
+    for part in given:
         key = (part.model, part.tier.value, part.tokens.certainty.value, part.long_context)
         seen = sums.get(key)
         sums[key] = (

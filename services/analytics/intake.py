@@ -30,6 +30,9 @@ FIRST_DELAY = 0.5
 LONGEST_DELAY = 10.0
 """Seconds between two tries while the database is away."""
 
+AT_ONCE = 2
+"""Batches that are being stored at the same time, each by a process of Postgres."""
+
 READER = "analytics"
 _TRACE = "traceparent"
 _log = get_logger(__name__)
@@ -47,8 +50,8 @@ class _Batch:
 class Intake:
     """Takes batches of terminal events; acknowledges what is counted or set aside.
 
-    One batch is read while the one before is being stored, and no more than that. While the database is away a batch is
-    given back with a delay: nothing is lost. `problem` says why.
+    A further batch is read while `AT_ONCE` are being stored, and no more than that. While the database is away a batch
+    is given back with a delay: nothing is lost. `problem` says why.
     """
 
     def __init__(self, store: Store, prices: PriceCache, stop: asyncio.Event) -> None:
@@ -56,7 +59,7 @@ class Intake:
         self._prices = prices
         self._stop = stop
         self._delay = FIRST_DELAY
-        self._storing: asyncio.Task[None] | None = None
+        self._storing = set[asyncio.Task[None]]()
         self.problem: str | None = None
         self.counted = 0
 
@@ -66,25 +69,28 @@ class Intake:
             try:
                 batch = await self._prepare(messages)
             except (Unavailable, SQLAlchemyError) as error:
-                await self.settled()
+                await self._room()
                 await self._give_back(messages, error)
                 return
-            await self.settled()
+            await self._room()
         except asyncio.CancelledError:
             await _answer(messages, delay=0.0)
             raise
-        self._storing = spawn(self._finish(batch), name="store a batch")
+        task = spawn(self._finish(batch), name="store a batch")
+        self._storing.add(task)
+        task.add_done_callback(self._storing.discard)
 
-    async def settled(self) -> None:
-        """Waits until nothing is being stored."""
-        if self._storing is not None:
-            await asyncio.wait([self._storing])
+    async def _room(self) -> None:
+        """Waits until one more can be stored."""
+        while len(self._storing) >= AT_ONCE:
+            await asyncio.wait(self._storing, return_when=asyncio.FIRST_COMPLETED)
 
     async def close(self, seconds: float) -> None:
-        """As `settled`, but what takes longer than that is given back."""
-        if self._storing is not None:
-            await asyncio.wait([self._storing], timeout=seconds)
-            await cancel_and_wait(self._storing)
+        """Waits until nothing is being stored; what takes longer than that is given back."""
+        if self._storing:
+            await asyncio.wait(self._storing, timeout=seconds)
+        for task in tuple(self._storing):
+            await cancel_and_wait(task)
 
     async def _finish(self, batch: _Batch) -> None:
         with _spans(batch.messages):

@@ -109,7 +109,8 @@ def _given(columns: dict[str, str], parameter: str) -> str:
 
 _OF_FACT = ", ".join(name for name in _FACT if name != "execution_id")
 
-# A mark that is new decides that its facts are new; only what is new is summed.
+# A mark that is new decides that its facts are new; only what is new is summed. All marks are in before the first sum is
+# added, and both in the order of their keys: whoever counts at the same time waits, but never in a circle.
 COUNT: TextClause = text(f"""
 WITH marks AS (
     INSERT INTO usage_ledger (line, {", ".join(_MARK)})

@@ -32,6 +32,9 @@ from tests.support.waiting import until
 USER = new_id()
 PORT = free_port()
 TRACE = {"traceparent": "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"}
+STORING = (
+    "SELECT count(*) FROM pg_stat_activity WHERE usename = 'lekhika_analytics' AND wait_event_type = 'Lock'"
+)
 COUNTED = "SELECT count(*) FROM usage_ledger WHERE line = 0"
 
 
@@ -59,22 +62,23 @@ async def client(server: NatsServer) -> AsyncIterator[nats.Connection]:
     await connection.close()
 
 
-def settings(server: NatsServer, postgres: PostgresServer) -> AnalyticsSettings:
+def settings(server: NatsServer, postgres: PostgresServer, **more: int) -> AnalyticsSettings:
     return AnalyticsSettings.model_validate(
         {
             "NATS_URL": server.url_for("analytics"),
             "DATABASE_URL": service_url(postgres, "analytics"),
             "http_port": PORT,
+            **more,
         }
     )
 
 
 @contextlib.asynccontextmanager
-async def analytics(server: NatsServer, postgres: PostgresServer) -> AsyncIterator[None]:
+async def analytics(server: NatsServer, postgres: PostgresServer, **more: int) -> AsyncIterator[None]:
     stop = Stop()
     async with asyncio.TaskGroup() as group:
         group.create_task(
-            main(settings(server, postgres), stop, LineMaker("analytics", "test", lambda line: None))
+            main(settings(server, postgres, **more), stop, LineMaker("analytics", "test", lambda line: None))
         )
         try:
             yield
@@ -148,6 +152,23 @@ async def test_ends_are_counted_acknowledged_and_priced(
         await until(lambda: all_acknowledged(client))
     cost = value(postgres, "SELECT total_cost::text FROM user_analytics WHERE analytics_type = 'token_usage'")
     assert cost == "0.0062550000"
+
+
+async def test_two_batches_are_stored_at_the_same_time_while_a_third_is_read(
+    server: NatsServer, postgres: PostgresServer, client: nats.Connection
+) -> None:
+    await append(client, 6)
+
+    async def fact() -> bool:
+        info = await client.jetstream().consumer_info(EXECUTIONS, ANALYTICS_CONSUMER)
+        return (await asyncio.to_thread(value, postgres, STORING), info.num_ack_pending) == (2, 3)
+
+    with psycopg.connect(postgres.url) as holder:
+        holder.execute("LOCK TABLE user_analytics IN SHARE ROW EXCLUSIVE MODE")
+        async with analytics(server, postgres, analytics_batch=1):
+            await until(fact)
+            holder.commit()
+            await until_counted(postgres, 6)
 
 
 async def test_a_replay_of_the_whole_stream_by_two_replicas_changes_nothing(
