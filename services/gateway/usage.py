@@ -152,13 +152,11 @@ def _item(row: Row[Any], group_by: GroupBy | None) -> dict[str, Any]:
 
 
 def _group(row: Row[Any], group_by: GroupBy | None) -> dict[str, str]:
-    match group_by:
-        case None:
-            return {}
-        case GroupBy.ENGINE:
-            return {"engine_id": row.key, "engine_name": row.name}
-        case GroupBy.MODEL | GroupBy.KIND:
-            return {group_by.value: row.key}
+    if group_by is None:
+        return {}
+    if group_by is GroupBy.ENGINE:
+        return {"engine_id": row.key, "engine_name": row.name}
+    return {group_by.value: row.key}
 
 
 def _csv(found: Found, group_by: GroupBy | None) -> Response:

@@ -4,7 +4,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta, timezone
+from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import Any
 
@@ -219,10 +219,3 @@ async def recent(db: AsyncEngine, user_id: str, limit: int) -> Sequence[Row[Any]
     """The executions that ended last, with what they used. Raises: Unavailable."""
     async with transaction(db, role=Role.USER, user_id=user_id) as connection:
         return (await connection.execute(_RECENT, {"user_id": user_id, "most": limit})).all()
-
-
-def local_start(item: Row[Any]) -> datetime:
-    """The start of an item's bucket, with the offset that its zone had then."""
-    start: datetime = item.start
-    offset: timedelta = item.here - start.astimezone(UTC).replace(tzinfo=None)
-    return start.astimezone(timezone(offset))
