@@ -31,7 +31,11 @@ LONGEST_DELAY = 10.0
 """Seconds between two tries while the database is away."""
 
 AT_ONCE = 2
-"""Batches that are being stored at the same time, each by a process of Postgres."""
+"""Batches that are read and stored at the same time, each by a process of Postgres."""
+SLICE = 200
+"""Events that are read in one go. Between two the connections have their turn: that of NATS, to send for the next batch
+and to take in what comes, and that of Postgres.
+"""
 
 READER = "analytics"
 _TRACE = "traceparent"
@@ -40,9 +44,8 @@ _log = get_logger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class _Batch:
-    """Messages, what they say, and which of them can not be counted."""
+    """What the messages of a batch say, and which of them can not be counted."""
 
-    messages: Sequence[Msg]
     arrived: list[Arrived]
     rejects: list[Reject]
 
@@ -50,8 +53,8 @@ class _Batch:
 class Intake:
     """Takes batches of terminal events; acknowledges what is counted or set aside.
 
-    A further batch is read while `AT_ONCE` are being stored, and no more than that. While the database is away a batch
-    is given back with a delay: nothing is lost. `problem` says why.
+    A further batch is fetched while `AT_ONCE` are read and stored, and no more than that. While the database is away a
+    batch is given back with a delay: nothing is lost. `problem` says why.
     """
 
     def __init__(self, store: Store, prices: PriceCache, stop: asyncio.Event) -> None:
@@ -59,67 +62,65 @@ class Intake:
         self._prices = prices
         self._stop = stop
         self._delay = FIRST_DELAY
-        self._storing = set[asyncio.Task[None]]()
+        self._handled = set[asyncio.Task[None]]()
         self.problem: str | None = None
         self.counted = 0
 
     async def take(self, messages: Sequence[Msg]) -> None:
-        """Returns once the batch is being stored."""
+        """Returns once there is room for the batch: then the next one may come while this one is read."""
         try:
-            try:
-                batch = await self._prepare(messages)
-            except (Unavailable, SQLAlchemyError) as error:
-                await self._room()
-                await self._give_back(messages, error)
-                return
             await self._room()
         except asyncio.CancelledError:
             await _answer(messages, delay=0.0)
             raise
-        task = spawn(self._finish(batch), name="store a batch")
-        self._storing.add(task)
-        task.add_done_callback(self._storing.discard)
+        task = spawn(self._handle(messages), name="count a batch")
+        self._handled.add(task)
+        task.add_done_callback(self._handled.discard)
 
     async def _room(self) -> None:
-        """Waits until one more can be stored."""
-        while len(self._storing) >= AT_ONCE:
-            await asyncio.wait(self._storing, return_when=asyncio.FIRST_COMPLETED)
+        """Waits until one more can be taken."""
+        while len(self._handled) >= AT_ONCE:
+            await asyncio.wait(self._handled, return_when=asyncio.FIRST_COMPLETED)
 
     async def close(self, seconds: float) -> None:
-        """Waits until nothing is being stored; what takes longer than that is given back."""
-        if self._storing:
-            await asyncio.wait(self._storing, timeout=seconds)
-        for task in tuple(self._storing):
+        """Waits until all that was taken is counted; what takes longer than that is given back."""
+        if self._handled:
+            await asyncio.wait(self._handled, timeout=seconds)
+        for task in tuple(self._handled):
             await cancel_and_wait(task)
 
-    async def _finish(self, batch: _Batch) -> None:
-        with _spans(batch.messages):
-            try:
+    async def _handle(self, messages: Sequence[Msg]) -> None:
+        try:
+            batch = await self._prepare(messages)
+            with _spans(messages):
                 result = await self._count(batch)
-            except (Unavailable, SQLAlchemyError) as error:
-                await self._give_back(batch.messages, error)
-                return
-            except asyncio.CancelledError:
-                await _answer(
-                    batch.messages, delay=0.0
-                )  # another replica, or the next start, goes on at once
-                raise
+        except (Unavailable, SQLAlchemyError) as error:
+            await self._give_back(messages, error)
+            return
+        except asyncio.CancelledError:
+            await _answer(messages, delay=0.0)  # another replica, or the next start, goes on at once
+            raise
         reach(Point.ANALYTICS_COUNTED)
-        await _answer(batch.messages)
+        await _answer(messages)
         self._delay, self.problem = FIRST_DELAY, None
         self.counted += result.new
-        _measure(batch.messages, result)
+        _measure(messages, result)
 
     async def _prepare(self, messages: Sequence[Msg]) -> _Batch:
-        read, rejects = _read(messages)
-        prices = await self._prices.for_models({model for recorded, _ in read for model in _models(recorded)})
-        arrived = []
-        for recorded, origin in read:
-            try:
-                arrived.append(Arrived(origin=origin, entry=entry_of(recorded, prices)))
-            except NotCountable as error:
-                rejects.append(Reject(origin=origin, reason=error.reason, detail=str(error)))
-        return _Batch(messages, arrived, rejects)
+        batch = _Batch([], [])
+        for start in range(0, len(messages), SLICE):
+            await asyncio.sleep(0)
+            read, rejects = _read(messages[start : start + SLICE])
+            prices = await self._prices.for_models(
+                {model for recorded, _ in read for model in _models(recorded)}
+            )
+            batch.rejects.extend(rejects)
+            for recorded, origin in read:
+                try:
+                    batch.arrived.append(Arrived(origin=origin, entry=entry_of(recorded, prices)))
+                except NotCountable as error:
+                    batch.rejects.append(Reject(origin=origin, reason=error.reason, detail=str(error)))
+        return batch
 
     async def _count(self, batch: _Batch) -> Counted:
         result = await self._store.count(batch.arrived)
