@@ -12,6 +12,7 @@ from sqlalchemy import Row, text
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
+from services.gateway import usage_days as days
 from services.gateway.problems import FieldError, Problem, invalid
 from shared.db import Role, transaction
 
@@ -101,39 +102,55 @@ FROM given WHERE now() AT TIME ZONE :timezone IS NOT NULL -- fails for a zone th
 """)
 
 
-def _usage(group_by: GroupBy | None) -> str:
-    columns = {
-        None: "NULL AS key, NULL AS name",
-        GroupBy.ENGINE: "engine_id AS key, engine_name AS name",
-        GroupBy.MODEL: "model AS key, NULL AS name",
-        GroupBy.KIND: "model_type AS key, NULL AS name",
-    }[group_by]
+_GROUPS = {
+    None: "NULL AS key, NULL AS name",
+    GroupBy.ENGINE: "engine_id AS key, engine_name AS name",
+    GroupBy.MODEL: "model AS key, NULL AS name",
+    GroupBy.KIND: "model_type AS key, NULL AS name",
+}
+_MINE = "user_id = CAST(:user_id AS uuid)"
+_RANGE = "bucket >= :start AND bucket < :end"
+_START = "date_trunc(:bucket, bucket, :timezone) AS start"
+
+
+def _usage(bucket: Bucket, group_by: GroupBy | None) -> str:
     by_model = group_by in (GroupBy.MODEL, GroupBy.KIND)
-    start = "date_trunc(:bucket, bucket, :timezone) AS start"
-    mine = "user_id = CAST(:user_id AS uuid) AND bucket >= :start AND bucket < :end"
-    bare = f"""
-    UNION ALL
-    SELECT {start}, {columns}, 'token_usage', {BARE_CALLS}
-    FROM usage_ledger WHERE {mine} AND {ARE_BARE}
-    GROUP BY 1, 2, 3"""
+    ranges = (days.BEFORE, days.AFTER) if bucket is Bucket.DAY else (_RANGE,)
+    parts = [
+        f"""
+    SELECT {_START}, {_GROUPS[group_by]}, analytics_type, {EACH_SUM}, count(*) AS quarters
+    FROM user_analytics WHERE {_MINE} AND {these}
+    GROUP BY 1, 2, 3, 4"""
+        for these in ranges
+    ]
+    if bucket is Bucket.DAY:
+        parts.append(f"""
+    SELECT start, {_GROUPS[group_by]}, analytics_type, {EACH_SUM}, 0
+    FROM usage_days WHERE {days.KEPT}
+    GROUP BY 1, 2, 3, 4""")
+    if by_model:
+        parts.append(f"""
+    SELECT {_START}, {_GROUPS[group_by]}, 'token_usage', {BARE_CALLS}, 0
+    FROM usage_ledger WHERE {_MINE} AND {_RANGE} AND {ARE_BARE}
+    GROUP BY 1, 2, 3""")
+    seam, asks = (f"{days.SEAM}, ", days.ASKS) if bucket is Bucket.DAY else ("", "false")
     return f"""
-WITH sums AS MATERIALIZED (
-    SELECT {start}, {columns}, analytics_type, {EACH_SUM}
-    FROM user_analytics WHERE {mine}
-    GROUP BY 1, 2, 3, 4{bare if by_model else ""}
+WITH {seam}sums AS MATERIALIZED ({" UNION ALL ".join(parts)}
 ), items AS (
     SELECT start, key, name, {CALLS_OF_MODELS if by_model else ALL_CALLS}
     FROM sums WHERE {"analytics_type = 'token_usage'" if by_model else "true"}
     GROUP BY 1, 2, 3
 )
-SELECT items.*, start AT TIME ZONE :timezone AS here FROM items
+SELECT items.*, start AT TIME ZONE :timezone AS here, false AS asks FROM items
 UNION ALL
-SELECT NULL, NULL, NULL, {ALL_CALLS}, NULL FROM sums
+SELECT NULL, NULL, NULL, {ALL_CALLS}, NULL, {asks} FROM sums
 ORDER BY start NULLS FIRST, key, name LIMIT :most
 """
 
 
-_USAGE = {group_by: text(_usage(group_by)) for group_by in (None, *GroupBy)}
+_USAGE = {
+    (bucket, group_by): text(_usage(bucket, group_by)) for bucket in Bucket for group_by in (None, *GroupBy)
+}
 
 _RECENT = text("""
 SELECT mark.execution_id::text AS id, mark.engine_id, mark.engine_name, mark.outcome, mark.kind,
@@ -169,8 +186,11 @@ async def usage(db: AsyncEngine, user_id: str, wanted: Wanted) -> Found:
             "end": end,
             "most": MOST_ITEMS + 2,
         }
-        totals, *items = (await connection.execute(_USAGE[wanted.group_by], values)).all()
+        statement = _USAGE[wanted.bucket, wanted.group_by]
+        totals, *items = (await connection.execute(statement, values)).all()
     refuse_too_many(items)
+    if totals.asks:
+        await days.ask_for_days(db, user_id, wanted.timezone)
     return Found(start=start, end=end, items=items, totals=totals)
 
 
