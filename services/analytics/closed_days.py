@@ -87,8 +87,11 @@ FROM quarters WHERE start >= CAST(:since AS timestamptz) AND start < CAST(:upto 
 GROUP BY start, {_GROUP}
 """)
 _CLOSED = text(f"UPDATE usage_zones SET closed_until = CAST(:upto AS timestamptz) WHERE {_ZONE}")
-# Counting waits behind a lock that is waited for: then days stay open for another minute.
-_PATIENCE = text("SET LOCAL lock_timeout = '2s'")
+# Counting waits behind a lock that is waited for: then days stay open for another minute. A plan for any range at all, which
+# Postgres would make after a while, would read what everybody used in it.
+_PATIENCE = text(
+    "SELECT set_config('lock_timeout', '2s', true), set_config('plan_cache_mode', 'force_custom_plan', true)"
+)
 
 OPEN_ALL = text("UPDATE usage_zones SET closed_until = '-infinity' WHERE closed_until > '-infinity'")
 

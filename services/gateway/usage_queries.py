@@ -1,4 +1,4 @@
-"""Token usage of one user, from the rollups and the ledger. Each answer is one statement, so its parts agree."""
+"""Token usage of one user, from the rollups, their closed days and the ledger, read in one snapshot, so its parts agree."""
 
 # ruff: noqa: S608 - every part of these texts is a constant of this file
 
@@ -80,13 +80,13 @@ _COLUMNS = (
     *(f"{kind}_tokens" for kind in ("input", "cached", "output", "thoughts", "tool", "total")),
     *("estimated_calls", "unknown_calls", "completed", "stopped", "failed"),
 )
-EACH_SUM = ", ".join(f"sum({name}) AS {name}" for name in _COLUMNS)
+EACH_SUM = ", ".join(f"sum({name})::bigint AS {name}" for name in _COLUMNS)
 """Of the rows of one kind in a bucket: all further sums are of a few of these, not of every row once more."""
 
 BARE_CALLS = """
     0 AS input_tokens, 0 AS cached_tokens, 0 AS output_tokens, 0 AS thoughts_tokens, 0 AS tool_tokens,
-    0 AS total_tokens, sum(calls) FILTER (WHERE certainty = 'estimated') AS estimated_calls,
-    sum(calls) FILTER (WHERE certainty = 'unknown') AS unknown_calls, 0 AS completed, 0 AS stopped, 0 AS failed"""
+    0 AS total_tokens, sum(calls) FILTER (WHERE certainty = 'estimated')::bigint AS estimated_calls,
+    sum(calls) FILTER (WHERE certainty = 'unknown')::bigint AS unknown_calls, 0 AS completed, 0 AS stopped, 0 AS failed"""
 ARE_BARE = "line > 0 AND total_tokens = 0 AND certainty <> 'measured'"
 """Lines of the ledger without tokens that make their model's sum uncertain: of these the rollups have no row by model."""
 
@@ -133,17 +133,16 @@ def _usage(bucket: Bucket, group_by: GroupBy | None) -> str:
     SELECT {_START}, {_GROUPS[group_by]}, 'token_usage', {BARE_CALLS}, 0
     FROM usage_ledger WHERE {_MINE} AND {_RANGE} AND {ARE_BARE}
     GROUP BY 1, 2, 3""")
-    seam, asks = (f"{days.SEAM}, ", days.ASKS) if bucket is Bucket.DAY else ("", "false")
     return f"""
-WITH {seam}sums AS MATERIALIZED ({" UNION ALL ".join(parts)}
+WITH sums AS MATERIALIZED ({" UNION ALL ".join(parts)}
 ), items AS (
     SELECT start, key, name, {CALLS_OF_MODELS if by_model else ALL_CALLS}
     FROM sums WHERE {"analytics_type = 'token_usage'" if by_model else "true"}
     GROUP BY 1, 2, 3
 )
-SELECT items.*, start AT TIME ZONE :timezone AS here, false AS asks FROM items
+SELECT items.*, start AT TIME ZONE :timezone AS here, NULL AS quarters FROM items
 UNION ALL
-SELECT NULL, NULL, NULL, {ALL_CALLS}, NULL, {asks} FROM sums
+SELECT NULL, NULL, NULL, {ALL_CALLS}, NULL, sum(quarters) FROM sums
 ORDER BY start NULLS FIRST, key, name LIMIT :most
 """
 
@@ -176,7 +175,8 @@ ORDER BY mark.ended_at DESC, mark.execution_id DESC
 
 async def usage(db: AsyncEngine, user_id: str, wanted: Wanted) -> Found:
     """Raises: Problem 422 for a range or a zone that can not be; Unavailable."""
-    async with transaction(db, role=Role.USER, user_id=user_id) as connection:
+    one_snapshot = db.execution_options(isolation_level=days.ISOLATION)
+    async with transaction(one_snapshot, role=Role.USER, user_id=user_id) as connection:
         start, end = await bounds(connection, wanted)
         values = {
             "bucket": wanted.bucket.value,
@@ -186,10 +186,13 @@ async def usage(db: AsyncEngine, user_id: str, wanted: Wanted) -> Found:
             "end": end,
             "most": MOST_ITEMS + 2,
         }
+        seam = await days.seam(connection, values) if wanted.bucket is Bucket.DAY else None
+        if seam is not None:
+            values |= seam.values(start, end)
         statement = _USAGE[wanted.bucket, wanted.group_by]
         totals, *items = (await connection.execute(statement, values)).all()
     refuse_too_many(items)
-    if totals.asks:
+    if seam is not None and seam.asks(totals.quarters or 0):
         await days.ask_for_days(db, user_id, wanted.timezone)
     return Found(start=start, end=end, items=items, totals=totals)
 

@@ -278,12 +278,8 @@ async def test_an_answer_is_given_also_where_no_days_can_be_asked_for(
     [
         "INSERT INTO usage_zones (user_id, timezone, closed_until) VALUES (:me, 'UTC', now())",
         "INSERT INTO usage_zones (user_id, timezone) VALUES (:other, 'UTC')",
-        "UPDATE usage_zones SET closed_until = now()",
         "UPDATE usage_zones SET user_id = :other",
-        "DELETE FROM usage_zones",
         "INSERT INTO usage_days (user_id, timezone) VALUES (:me, 'UTC')",
-        "UPDATE usage_days SET failed = 0",
-        "DELETE FROM usage_days",
     ],
 )
 async def test_a_user_can_not_say_what_is_closed_nor_ask_for_another(
