@@ -9,6 +9,7 @@ from typing import Any
 import httpx
 import psycopg
 import pytest
+from sqlalchemy import event
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from services.analytics import reprice
@@ -170,26 +171,20 @@ async def test_an_answer_is_the_same_byte_for_byte_before_and_after_its_days_are
     assert await seen(uma, **asked[0]) != cold[0]
 
 
-DAYS_AGO = [3.2, 4, 40, 290]
-
-
-@pytest.mark.parametrize("days", DAYS_AGO)
+@pytest.mark.parametrize("name", ["Engine", "New"], ids=["a-row-that-is-there", "a-new-row"])
+@pytest.mark.parametrize("days", [4, 40, 290])
 async def test_an_end_that_comes_late_is_in_the_very_next_answer(
-    uma: httpx.AsyncClient, database: Database, person: Person, analytics: AsyncEngine, days: float
+    uma: httpx.AsyncClient, database: Database, person: Person, analytics: AsyncEngine, days: int, name: str
 ) -> None:
-    at = datetime.now(UTC) - timedelta(days=days)
-    ends = [(datetime.now(UTC) - timedelta(days=day), end(person.user_id, used())) for day in range(299)]
-    await count(analytics, ends)
+    now = datetime.now(UTC)
+    await count(analytics, [(now - timedelta(days=day), end(person.user_id, used())) for day in range(299)])
     watch(database, person)
-    await close_days(analytics)
-    before = await total(uma)
-    for late in range(2):
-        await count(analytics, [(at, end(person.user_id, used(), name=f"New {late}"))])
-        await count(analytics, [(at, end(person.user_id, used()))])
-        assert await total(uma) == before + (late + 1) * 2 * 116
-    await close_days(analytics)
-    assert await total(uma) == before + 4 * 116
-    assert await wrong_days(analytics, person) == []
+    for late in range(3):
+        await close_days(analytics)
+        assert await total(uma) == (299 + late) * 116
+        assert await wrong_days(analytics, person) == []
+        await count(analytics, [(now - timedelta(days=days), end(person.user_id, used(), name=name))])
+        assert await total(uma) == (300 + late) * 116
 
 
 async def test_days_of_which_a_writer_would_not_notice_that_they_are_closed_stay_open(
@@ -199,10 +194,10 @@ async def test_days_of_which_a_writer_would_not_notice_that_they_are_closed_stay
     now = datetime.now(UTC)
     for place in range(1, 3):
         await count(
-            analytics, [(now - timedelta(hours=hours), end(person.user_id, used())) for hours in range(72)]
+            analytics, [(now - timedelta(hours=hours), end(person.user_id, used())) for hours in range(47)]
         )
         await close_days(analytics)
-        assert await total(uma) == place * 72 * 116
+        assert await total(uma) == place * 47 * 116
     assert closed_until(database, person) != "-infinity"
 
 
@@ -243,32 +238,70 @@ async def test_an_import_is_in_the_very_next_answer(
     assert await total(uma) == 116 + 110
 
 
-async def test_a_rebuild_and_new_prices_leave_days_exact(
-    uma: httpx.AsyncClient, database: Database, person: Person, analytics: AsyncEngine
+SPOILED_ROLLUPS = (
+    "UPDATE user_analytics SET input_tokens = input_tokens + 1 WHERE user_id = %s AND model <> ''"
+)
+SPOILED_DAYS = "UPDATE usage_days SET output_tokens = 7 WHERE user_id = %s"
+DAY_TOO_MUCH = """
+INSERT INTO usage_days SELECT user_id, timezone, start - interval '3 days', 'token_usage', 'x', 'X', 'm', 'payg', 0, 0, 5
+FROM usage_days WHERE user_id = %s ORDER BY start LIMIT 1
+"""
+
+
+@pytest.mark.parametrize(
+    "spoil", [SPOILED_ROLLUPS, SPOILED_DAYS, DAY_TOO_MUCH], ids=["rollups", "days", "a-day-too-much"]
+)
+async def test_a_rebuild_makes_days_anew(
+    uma: httpx.AsyncClient, database: Database, person: Person, analytics: AsyncEngine, spoil: str
 ) -> None:
-    """A rebuild makes days anew too, also such as are before everything that was counted."""
     now, whose = datetime.now(UTC), person.user_id
-    await count(analytics, [(now - timedelta(days=day), end(whose, used())) for day in range(0, 300, 10)])
+    await count(analytics, [(now - timedelta(days=day), end(whose, used())) for day in range(0, 290, 10)])
     watch(database, person)
     await close_days(analytics)
-    spoil = "UPDATE user_analytics SET input_tokens = input_tokens + 1 WHERE user_id = %s AND model <> ''"
     database.execute(spoil, whose)
-    await close_days(analytics)
-    database.execute("UPDATE usage_days SET output_tokens = 7 WHERE user_id = %s", whose)
-    database.execute(
-        "INSERT INTO usage_days SELECT user_id, timezone, start - interval '300 days', 'execution', 'x', 'X', '', 'none'"
-        " FROM usage_days WHERE user_id = %s LIMIT 1",
-        whose,
-    )
+    assert await total(uma) != 29 * 116
     await rebuild(analytics)
-    assert await total(uma) == 30 * 116
-    await close_days(analytics)
-    assert await wrong_days(analytics, person) == []
-    await reprice.reprice(analytics, reprice.Wanted())
-    assert await total(uma) == 30 * 116
+    assert await total(uma) == 29 * 116
     assert await close_days(analytics) > 0
-    assert await total(uma) == 30 * 116
+    assert await total(uma) == 29 * 116
     assert await wrong_days(analytics, person) == []
+
+
+async def test_new_prices_leave_days_as_they_are(
+    uma: httpx.AsyncClient, database: Database, person: Person, analytics: AsyncEngine
+) -> None:
+    now, whose = datetime.now(UTC), person.user_id
+    await count(analytics, [(now - timedelta(days=day), end(whose, used())) for day in range(0, 290, 10)])
+    watch(database, person)
+    await close_days(analytics)
+    assert (await reprice.reprice(analytics, reprice.Wanted()))["changed"]
+    assert await total(uma) == 29 * 116
+    await close_days(analytics)
+    assert await total(uma) == 29 * 116
+    assert await wrong_days(analytics, person) == []
+
+
+async def test_days_that_go_while_somebody_looks_are_in_the_answer(
+    gateway: Gateway, uma: httpx.AsyncClient, database: Database, person: Person, analytics: AsyncEngine
+) -> None:
+    """Which are closed and what is in them is of one moment."""
+    await count(analytics, some_ends(person, random.Random(4)))
+    watch(database, person)
+    await close_days(analytics)
+    right, gone = await seen(uma), []
+
+    def drop(connection: Any, cursor: Any, statement: str, *_: Any) -> None:
+        if "FROM usage_days" in statement:
+            database.execute("DELETE FROM usage_zones WHERE user_id = %s", person.user_id)
+            gone.append(statement)
+
+    engine = gateway.parts.db.sync_engine
+    event.listen(engine, "before_cursor_execute", drop)
+    try:
+        assert await seen(uma) == right
+    finally:
+        event.remove(engine, "before_cursor_execute", drop)
+    assert gone
 
 
 async def test_where_the_rules_of_a_zone_have_changed_its_days_are_made_anew(
