@@ -47,6 +47,14 @@ async def clean_ledger(server: PostgresServer, pool_size: int = 4) -> AsyncItera
     await made.dispose()
 
 
+def look_at_days(server: PostgresServer) -> None:
+    """Everybody's days are kept from now on, in zones whose midnights differ."""
+    with psycopg.connect(server.url) as connection:
+        for user in USERS:
+            for zone in ("America/St_Johns", "Asia/Kathmandu", "UTC"):
+                connection.execute("INSERT INTO usage_zones (user_id, timezone) VALUES (%s, %s)", [user, zone])
+
+
 def rows(server: PostgresServer, query: str) -> list[dict[str, Any]]:
     with psycopg.connect(server.url, row_factory=dict_row) as connection:
         return connection.execute(query.encode()).fetchall()
