@@ -12,6 +12,7 @@ from services.analytics.rebuild import rebuild
 from services.analytics.reprice import Wanted, reprice
 from services.analytics.store import Store
 from shared import events as ev
+from shared.errors import Unavailable
 from tests.support.ledger import arrive, end
 
 
@@ -61,8 +62,15 @@ async def _reprice(engine: AsyncEngine, done: asyncio.Event) -> None:
 
 async def _close(engine: AsyncEngine, done: asyncio.Event) -> None:
     """Two replicas do it. Whoever waits too long for the others gives up and comes again."""
+    closed = 0
     while not done.is_set():
-        await asyncio.gather(close_days(engine), close_days(engine), return_exceptions=True)
+        for ended in await asyncio.gather(close_days(engine), close_days(engine), return_exceptions=True):
+            if isinstance(ended, BaseException):
+                assert isinstance(ended, Unavailable)
+                assert "lock timeout" in str(ended)
+            else:
+                closed += ended
+    assert closed > 0
 
 
 async def _look(engine: AsyncEngine, done: asyncio.Event) -> None:
