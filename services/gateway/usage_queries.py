@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta, timezone
 from enum import StrEnum
-from typing import Any
+from typing import Any, NamedTuple
 
 from sqlalchemy import Row, text
 from sqlalchemy.exc import DBAPIError
@@ -55,22 +55,46 @@ class Wanted(Period):
     group_by: GroupBy | None
 
 
+class Sums(NamedTuple):
+    """A row of the statement below. Of a year there are thousands, and of a `Row` each column would be looked up by its name.
+
+    The totals have no start, and None for sums of nothing.
+    """
+
+    start: datetime
+    key: str
+    name: str
+    input: int
+    cached: int
+    output: int
+    thoughts: int
+    tool: int
+    total: int
+    estimated_calls: int
+    unknown_calls: int
+    completed: int
+    stopped: int
+    failed: int
+    here: datetime
+    quarters: int | None
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Found:
-    """`start` (inclusive) and `end` (exclusive) are on quarters of an hour. A column per name in the SQL below."""
+    """`start` (inclusive) and `end` (exclusive) are on quarters of an hour."""
 
     start: datetime
     end: datetime
-    items: Sequence[Row[Any]]
-    totals: Row[Any]
+    items: Sequence[Sums]
+    totals: Sums
 
 
 _SUMS = """
     sum(input_tokens)::bigint AS input, sum(cached_tokens)::bigint AS cached,
     sum(output_tokens)::bigint AS output, sum(thoughts_tokens)::bigint AS thoughts,
     sum(tool_tokens)::bigint AS tool, sum(total_tokens)::bigint AS total,
-    coalesce(sum(estimated_calls) FILTER (WHERE analytics_type = '{type}'), 0) AS estimated_calls,
-    coalesce(sum(unknown_calls) FILTER (WHERE analytics_type = '{type}'), 0) AS unknown_calls,
+    coalesce(sum(estimated_calls) FILTER (WHERE analytics_type = '{type}'), 0)::bigint AS estimated_calls,
+    coalesce(sum(unknown_calls) FILTER (WHERE analytics_type = '{type}'), 0)::bigint AS unknown_calls,
     sum(completed)::bigint AS completed, sum(stopped)::bigint AS stopped, sum(failed)::bigint AS failed"""
 # Rows of type `execution` count all calls, those of type `token_usage` only calls that have tokens, but by model.
 ALL_CALLS = _SUMS.format(type="execution")
@@ -125,9 +149,8 @@ def _usage(bucket: Bucket, group_by: GroupBy | None) -> str:
     ]
     if bucket is Bucket.DAY:
         parts.append(f"""
-    SELECT start, {_GROUPS[group_by]}, analytics_type, {EACH_SUM}, 0
-    FROM usage_days WHERE {days.KEPT}
-    GROUP BY 1, 2, 3, 4""")
+    SELECT start, {_GROUPS[group_by]}, analytics_type, {", ".join(_COLUMNS)}, 0
+    FROM usage_days WHERE {days.KEPT}""")  # few enough to be summed at once below
     if by_model:
         parts.append(f"""
     SELECT {_START}, {_GROUPS[group_by]}, 'token_usage', {BARE_CALLS}, 0
@@ -190,14 +213,14 @@ async def usage(db: AsyncEngine, user_id: str, wanted: Wanted) -> Found:
         if seam is not None:
             values |= seam.values(start, end)
         statement = _USAGE[wanted.bucket, wanted.group_by]
-        totals, *items = (await connection.execute(statement, values)).all()
+        totals, *items = [Sums(*row) for row in await connection.execute(statement, values)]
     refuse_too_many(items)
     if seam is not None and seam.asks(totals.quarters or 0):
         await days.ask_for_days(db, user_id, wanted.timezone)
     return Found(start=start, end=end, items=items, totals=totals)
 
 
-def refuse_too_many(items: Sequence[Row[Any]]) -> None:
+def refuse_too_many(items: Sequence[object]) -> None:
     """Raises: Problem 422."""
     if len(items) > MOST_ITEMS:
         fault = FieldError("bucket", f"gives more than {MOST_ITEMS:,} items: take days, or a shorter range")
@@ -244,8 +267,7 @@ async def recent(db: AsyncEngine, user_id: str, limit: int) -> Sequence[Row[Any]
         return (await connection.execute(_RECENT, {"user_id": user_id, "most": limit})).all()
 
 
-def local_start(item: Row[Any]) -> datetime:
-    """The start of an item's bucket, with the offset that its zone had then."""
-    start: datetime = item.start
-    offset: timedelta = item.here - start.astimezone(UTC).replace(tzinfo=None)
+def local_start(start: datetime, here: datetime) -> datetime:
+    """The start of an item's bucket with the offset that its zone had then, by which it was `here`."""
+    offset: timedelta = here - start.astimezone(UTC).replace(tzinfo=None)
     return start.astimezone(timezone(offset))

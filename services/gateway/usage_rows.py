@@ -5,6 +5,8 @@ import io
 from collections.abc import Iterable, Sequence
 from datetime import datetime
 from decimal import Decimal
+from functools import lru_cache
+from operator import attrgetter
 from typing import Annotated, Any
 
 from fastapi import Header, Query
@@ -14,7 +16,7 @@ from sqlalchemy import Row
 from services.gateway.problems import FieldError, Problem, invalid
 from services.gateway.resource import rfc3339
 from services.gateway.usage_freshness import Fresh
-from services.gateway.usage_queries import local_start
+from services.gateway.usage_queries import Sums, local_start
 from shared.csv_cells import harmless
 from shared.usage import Certainty
 
@@ -113,22 +115,36 @@ def prefers_csv(accept: str | None) -> bool:
     return CSV in names and "application/json" not in names[: names.index(CSV)]
 
 
-def tokens_of(row: Row[Any]) -> dict[str, Any]:
+def tokens_of(row: Row[Any] | Sums) -> dict[str, Any]:
     certainty = Certainty.MEASURED
     if row.unknown_calls:
         certainty = Certainty.UNKNOWN
     elif row.estimated_calls:
         certainty = Certainty.ESTIMATED
-    return {**{name: getattr(row, name) or 0 for name in COUNTS}, "certainty": certainty.value}
+    return {**_known(COUNTS, _counts(row)), "certainty": certainty}
 
 
-def ends_of(row: Row[Any]) -> dict[str, int]:
-    ends = {name: getattr(row, name) or 0 for name in ENDS}
+def ends_of(row: Row[Any] | Sums) -> dict[str, int]:
+    ends = _known(ENDS, _ends(row))
     return {**ends, "total": sum(ends.values())}
 
 
-def start_of(row: Row[Any]) -> str:
-    return local_start(row).isoformat().replace("+00:00", "Z")
+# A year by engine or model has a thousand items and more: one look for all columns of a row, one text for all items of a day.
+_counts, _ends = attrgetter(*COUNTS), attrgetter(*ENDS)
+
+
+def _known(names: Sequence[str], found: Sequence[int | None]) -> dict[str, int]:
+    """A sum of nothing is none."""
+    return {name: count or 0 for name, count in zip(names, found, strict=True)}
+
+
+def start_of(row: Row[Any] | Sums) -> str:
+    return _start(row.start, row.here)
+
+
+@lru_cache(1024)
+def _start(start: datetime, here: datetime) -> str:
+    return local_start(start, here).isoformat().replace("+00:00", "Z")
 
 
 def decimal_text(amount: Decimal | None) -> str:

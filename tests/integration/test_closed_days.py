@@ -1,7 +1,7 @@
 """Closed days: what people see is the sum of the quarters of an hour, whatever was closed before and whatever comes late."""
 
 import random
-from collections.abc import Sequence
+from collections.abc import AsyncIterator, Iterator, Sequence
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -12,6 +12,7 @@ import pytest
 from sqlalchemy import event
 from sqlalchemy.ext.asyncio import AsyncEngine
 
+from deploy.local.nats_server import NatsServer
 from services.analytics import reprice
 from services.analytics.closed_days import close_days, day_differences
 from services.analytics.import_executions import Wanted as WantedImport
@@ -20,7 +21,7 @@ from services.analytics.rebuild import rebuild
 from services.gateway.usage_queries import Bucket, Wanted, usage
 from shared.db import transaction
 from shared.usage import Certainty, ModelUsage, Tier, Tokens
-from tests.support.gateway import Database, Gateway, Person
+from tests.support.gateway import Database, Gateway, Person, running_database, running_gateway
 from tests.support.usage_ends import FLASH, PRO, count, end, used
 
 ZONE = "Asia/Kathmandu"
@@ -39,6 +40,19 @@ PLAIN = """
 SELECT date_trunc('day', bucket, %(zone)s), sum(total_tokens)::bigint, sum(completed)::bigint FROM user_analytics
 WHERE user_id = %(user)s AND bucket >= %(start)s AND bucket < %(end)s GROUP BY 1 ORDER BY 1
 """
+
+
+@pytest.fixture(scope="module")
+def database(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Database]:
+    """Of this file alone: rebuilds and new prices change everybody's figures."""
+    with running_database(tmp_path_factory.mktemp("postgres")) as running:
+        yield running
+
+
+@pytest.fixture(scope="module")
+async def gateway(nats_server: NatsServer, database: Database) -> AsyncIterator[Gateway]:
+    async with running_gateway(nats_server, database) as running:
+        yield running
 
 
 def one(database: Database, query: str, *values: object) -> Any:
