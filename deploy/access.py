@@ -72,6 +72,12 @@ GRANTS: Mapping[str, Mapping[str, str]] = {
         "lekhika_analytics": "DELETE INSERT SELECT UPDATE",
         "lekhika_admin": "SELECT",
     },
+    "usage_zones": {
+        "lekhika_user": "INSERT[user_id,timezone] SELECT UPDATE[looked_at]",
+        "lekhika_analytics": "DELETE SELECT UPDATE[closed_until]",
+        "lekhika_admin": "DELETE SELECT[user_id]",
+    },
+    "usage_days": {"lekhika_user": "SELECT", "lekhika_analytics": "DELETE INSERT SELECT"},
     "usage_rejects": {"lekhika_analytics": "DELETE INSERT SELECT", "lekhika_admin": "SELECT"},
     "audit": {
         "lekhika_user": "INSERT",
@@ -83,7 +89,7 @@ GRANTS: Mapping[str, Mapping[str, str]] = {
 }
 LIMITED_ROWS = {
     "users", "api_keys", "engines", "engine_versions", "engine_drafts", "executions", "usage_ledger",
-    "user_analytics", "audit",
+    "user_analytics", "usage_zones", "usage_days", "audit",
 }  # fmt: skip
 """Tables of which the role that serves users gets one person's rows."""
 OPEN_ROWS = frozenset({"models"})

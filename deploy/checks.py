@@ -9,6 +9,7 @@ import psycopg
 from sqlalchemy import ForeignKeyConstraint
 
 from deploy import access
+from services.analytics.closed_days import DAY_DIFFERENCES
 from services.analytics.statements import DIFFERENCES
 from shared import tables
 from shared.errors import Permanent, Unavailable
@@ -104,6 +105,14 @@ def _sums(connection: psycopg.Connection[Any]) -> Iterator[str]:
         yield f"{what}: {kind} of {user} at {bucket.astimezone(UTC):%Y-%m-%dT%H:%MZ}, {engine}{of_model}"
 
 
+def _days(connection: psycopg.Connection[Any]) -> Iterator[str]:
+    for what, user, timezone, start, kind, engine, _, model, *_ in connection.execute(
+        DAY_DIFFERENCES.text.encode()
+    ):
+        of_model = f", {model}" if model else ""
+        yield f"{what}: {kind} of {user} on {start.astimezone(UTC):%Y-%m-%dT%H:%MZ} in {timezone}, {engine}{of_model}"
+
+
 def _ledger(connection: psycopg.Connection[Any]) -> Iterator[str]:
     for what, query in _LEDGER.items():
         row = connection.execute(query.encode()).fetchone()
@@ -171,6 +180,7 @@ def _roles(connection: psycopg.Connection[Any]) -> Iterator[str]:
 
 _CHECKS: Sequence[tuple[str, str, Find]] = (
     ("sums", "user_analytics is the sum of the ledger, to the token and the tenth decimal", _sums),
+    ("days", "days that are closed are the sum of user_analytics", _days),
     ("ledger", "every line belongs to a counted execution, and every end is counted", _ledger),
     ("keys", "primary, foreign and unique keys are there and hold", _keys),
     ("grants", "every role may do what was decided, and no more", _grants),

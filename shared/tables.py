@@ -277,6 +277,36 @@ from the rows `execution`: they count all calls, the others only those that have
 ledger without tokens count too.
 """
 
+usage_zones = Table(
+    "usage_zones",
+    metadata,
+    _user_id(key=True),
+    Column("timezone", Text, primary_key=True),
+    Column("closed_until", _DateTime(timezone=True), nullable=False, server_default=text("'-infinity'")),
+    _time("looked_at", now=True),
+)
+"""Zones in which a user's long ranges are looked at. What belongs to days before `closed_until` is in `usage_days`."""
+
+usage_days = Table(
+    "usage_days",
+    metadata,
+    Column("user_id", UUID(as_uuid=False), primary_key=True),
+    Column("timezone", Text, primary_key=True),
+    Column("start", _DateTime(timezone=True), primary_key=True),
+    *(
+        Column(name, Text, primary_key=True)
+        for name in ("analytics_type", "engine_id", "engine_name", "model", "model_type")
+    ),
+    *map(_count, ("estimated_calls", "unknown_calls")),
+    *_token_columns(),
+    _total_tokens(),
+    *map(_count, ("completed", "stopped", "failed")),
+    ForeignKeyConstraint(
+        ("user_id", "timezone"), ("usage_zones.user_id", "usage_zones.timezone"), ondelete="CASCADE"
+    ),
+)
+"""Rows of `user_analytics`, summed by days of a zone. Without costs."""
+
 usage_rejects = Table(
     "usage_rejects",
     metadata,

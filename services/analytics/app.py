@@ -11,7 +11,9 @@ from faststream.message import StreamMessage
 from faststream.nats import JStream, NatsBroker, PullSub
 from faststream.nats.subscriber.usecases import BatchPullStreamSubscriber
 from nats.aio.msg import Msg
+from sqlalchemy.ext.asyncio import AsyncEngine
 
+from services.analytics.closed_days import keep_closed
 from services.analytics.intake import AT_ONCE, Intake
 from services.analytics.prices import PriceCache
 from services.analytics.settings import AnalyticsSettings
@@ -101,6 +103,16 @@ async def _watching(watch: Watch, stop: Stop) -> AsyncIterator[None]:
         await cancel_and_wait(task)
 
 
+@contextlib.asynccontextmanager
+async def _closing_days(engine: AsyncEngine) -> AsyncIterator[None]:
+    """Without it usage is as exact, and long ranges take longer to read: nothing in it ends the service."""
+    task = spawn(keep_closed(engine), name="closed days")
+    try:
+        yield
+    finally:
+        await cancel_and_wait(task)
+
+
 def _forgets(prices: PriceCache) -> Callable[[Msg], Awaitable[None]]:
     async def hear(_: Msg) -> None:
         prices.forget()
@@ -111,7 +123,7 @@ def _forgets(prices: PriceCache) -> Callable[[Msg], Awaitable[None]]:
 async def main(settings: AnalyticsSettings, stop: Stop, maker: LineMaker) -> None:
     """Runs until `stop`. Raises: Unavailable or Permanent, when it can not start."""
     gc.set_threshold(COLLECT_AFTER)
-    engine = make_engine(settings.database_url.get_secret_value(), application=SERVICE, pool_size=AT_ONCE + 2)
+    engine = make_engine(settings.database_url.get_secret_value(), application=SERVICE, pool_size=AT_ONCE + 3)
     client = await connect(settings.nats_url, SERVICE, stop.fail, ca_file=settings.nats_ca_file)
     js = client.jetstream()
     store = Store(engine)
@@ -139,6 +151,7 @@ async def main(settings: AnalyticsSettings, stop: Stop, maker: LineMaker) -> Non
                     settings.http_host, settings.http_port, **who, ready=watch.ready, status=status
                 ),
                 _watching(watch, stop),
+                _closing_days(engine),
                 _running(*build_broker(settings, intake, stop), intake),
             ):
                 await stop.wait()

@@ -13,6 +13,7 @@ from datetime import datetime
 
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
+from services.analytics.closed_days import OPEN_ALL
 from services.analytics.maintenance import run_program
 from services.analytics.ranges import FIRST, next_span
 from services.analytics.statements import LOCK_ROLLUPS, NEXT_BUCKET, REBUILD
@@ -69,7 +70,12 @@ async def rebuild_range(connection: AsyncConnection, start: datetime, end: datet
 
 
 async def rebuild(engine: AsyncEngine) -> Rebuilt:
-    """Raises: Unavailable; what was rebuilt by then stays so, and another run goes over all of it."""
+    """Closed days are summed anew as well. Raises: Unavailable; what was rebuilt by then stays so, and another run goes over
+    all of it.
+    """
+    async with transaction(engine) as connection:
+        await connection.execute(LOCK_ROLLUPS)  # who counts locks zones after it too
+        await connection.execute(OPEN_ALL)
     whole = Rebuilt()
 
     async def step(connection: AsyncConnection, start: datetime, end: datetime) -> None:

@@ -9,6 +9,7 @@ from sqlalchemy import RowMapping, text
 from sqlalchemy.exc import DataError, IntegrityError
 from sqlalchemy.ext.asyncio import AsyncEngine
 
+from services.analytics.closed_days import day_differences
 from services.analytics.pricing import Price, PriceList, TokenKind
 from services.analytics.rollup import Entry, Fact, Mark
 from services.analytics.statements import COUNT, DIFFERENCES, PRICES, SET_ASIDE
@@ -116,9 +117,10 @@ class Store:
             await connection.execute(text("SELECT 1"))
 
     async def differences(self) -> Sequence[RowMapping]:
-        """Rows of the rollups that are not the sum of the ledger, and sums that have no row."""
+        """Rows of the rollups that are not the sum of the ledger, and sums that have no row; closed days likewise."""
         async with transaction(self._engine) as connection:
-            return (await connection.execute(DIFFERENCES)).mappings().all()
+            rollups = (await connection.execute(DIFFERENCES)).mappings().all()
+            return [*rollups, *await day_differences(connection)]
 
 
 def _parameters(batch: Sequence[Arrived]) -> dict[str, str]:

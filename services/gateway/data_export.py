@@ -22,7 +22,16 @@ from shared.db import Role, transaction
 from shared.errors import LekhikaError, Permanent
 from shared.execution import fold
 from shared.logs import get_logger
-from shared.tables import api_keys, engine_drafts, engine_versions, engines, executions, usage_ledger, users
+from shared.tables import (
+    api_keys,
+    engine_drafts,
+    engine_versions,
+    engines,
+    executions,
+    usage_ledger,
+    usage_zones,
+    users,
+)
 
 router = APIRouter(tags=["account"])
 
@@ -30,13 +39,14 @@ NDJSON = "application/x-ndjson"
 PAGE = 100
 LINES: dict[int | str, dict[str, Any]] = {200: {"content": {NDJSON: {"schema": {"type": "string"}}}}}
 FORM = (
-    "Lines of JSON. `record` is profile, key, engine, engine_version, draft, execution or usage; the last line is "
+    "Lines of JSON. `record` is profile, key, engine, engine_version, draft, usage_zone, execution or usage; the last line is "
     "`end` with the number of lines of each kind: without it, the export was cut off. Executions have their input "
     "and, as far as it came, their output. A part that can not be read any more has `unavailable` in its place."
 )
 _PROFILE = tuple(users.c[name] for name in ("id", "email", "display_name", "role", "created_at"))
 _KEY = tuple(column for column in api_keys.c if column.name != "digest")
 _USAGE = tuple(column for column in usage_ledger.c if column.name not in {"cost", "price_version"})
+_ZONE = (usage_zones.c.timezone, usage_zones.c.looked_at)
 
 _log = get_logger(__name__)
 GatewayParts = Annotated[Parts, Depends(get_parts)]
@@ -96,6 +106,7 @@ async def _contents(parts: Parts, user_id: str) -> AsyncIterator[tuple[str, Mapp
         "engine": select(engines).where(engines.c.owner_id == user_id).order_by(engines.c.id),
         "engine_version": select(engine_versions).order_by(engine_versions.c.id, engine_versions.c.version),
         "draft": select(engine_drafts).order_by(engine_drafts.c.id),
+        "usage_zone": select(*_ZONE).order_by(usage_zones.c.timezone),
     }
     async with transaction(parts.db, role=Role.USER, user_id=user_id) as connection:
         found = [(kind, await _rows(connection, query)) for kind, query in tables.items()]

@@ -13,7 +13,7 @@ from services.gateway.auth import User
 from services.gateway.parts import Parts, get_parts
 from services.gateway.resource import rfc3339
 from services.gateway.usage_freshness import UsageFreshness
-from services.gateway.usage_queries import Bucket, Found, GroupBy, Wanted, recent, usage
+from services.gateway.usage_queries import Bucket, Found, GroupBy, Sums, Wanted, recent, usage
 from services.gateway.usage_rows import (
     COUNTS,
     CSV,
@@ -144,14 +144,14 @@ async def get_used_executions(
     return Response(orjson.dumps(body), 200, HEADERS, "application/json")
 
 
-def _item(row: Row[Any], group_by: GroupBy | None) -> dict[str, Any]:
+def _item(row: Sums, group_by: GroupBy | None) -> dict[str, Any]:
     item: dict[str, Any] = {"bucket": start_of(row), **_group(row, group_by), "tokens": tokens_of(row)}
     if group_by in (None, GroupBy.ENGINE):
         item["executions"] = ends_of(row)
     return item
 
 
-def _group(row: Row[Any], group_by: GroupBy | None) -> dict[str, str]:
+def _group(row: Sums, group_by: GroupBy | None) -> dict[str, str]:
     if group_by is None:
         return {}
     if group_by is GroupBy.ENGINE:

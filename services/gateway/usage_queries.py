@@ -1,4 +1,4 @@
-"""Token usage of one user, from the rollups and the ledger. Each answer is one statement, so its parts agree."""
+"""Token usage of one user, from the rollups, their closed days and the ledger, read in one snapshot, so its parts agree."""
 
 # ruff: noqa: S608 - every part of these texts is a constant of this file
 
@@ -6,12 +6,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from enum import StrEnum
-from typing import Any
+from typing import Any, NamedTuple
 
 from sqlalchemy import Row, text
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
+from services.gateway import usage_days as days
 from services.gateway.problems import FieldError, Problem, invalid
 from shared.db import Role, transaction
 
@@ -54,22 +55,46 @@ class Wanted(Period):
     group_by: GroupBy | None
 
 
+class Sums(NamedTuple):
+    """A row of the statement below. Of a year there are thousands, and of a `Row` each column would be looked up by its name.
+
+    The totals have no start, and None for sums of nothing.
+    """
+
+    start: datetime
+    key: str
+    name: str
+    input: int
+    cached: int
+    output: int
+    thoughts: int
+    tool: int
+    total: int
+    estimated_calls: int
+    unknown_calls: int
+    completed: int
+    stopped: int
+    failed: int
+    here: datetime
+    quarters: int | None
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Found:
-    """`start` (inclusive) and `end` (exclusive) are on quarters of an hour. A column per name in the SQL below."""
+    """`start` (inclusive) and `end` (exclusive) are on quarters of an hour."""
 
     start: datetime
     end: datetime
-    items: Sequence[Row[Any]]
-    totals: Row[Any]
+    items: Sequence[Sums]
+    totals: Sums
 
 
 _SUMS = """
     sum(input_tokens)::bigint AS input, sum(cached_tokens)::bigint AS cached,
     sum(output_tokens)::bigint AS output, sum(thoughts_tokens)::bigint AS thoughts,
     sum(tool_tokens)::bigint AS tool, sum(total_tokens)::bigint AS total,
-    coalesce(sum(estimated_calls) FILTER (WHERE analytics_type = '{type}'), 0) AS estimated_calls,
-    coalesce(sum(unknown_calls) FILTER (WHERE analytics_type = '{type}'), 0) AS unknown_calls,
+    coalesce(sum(estimated_calls) FILTER (WHERE analytics_type = '{type}'), 0)::bigint AS estimated_calls,
+    coalesce(sum(unknown_calls) FILTER (WHERE analytics_type = '{type}'), 0)::bigint AS unknown_calls,
     sum(completed)::bigint AS completed, sum(stopped)::bigint AS stopped, sum(failed)::bigint AS failed"""
 # Rows of type `execution` count all calls, those of type `token_usage` only calls that have tokens, but by model.
 ALL_CALLS = _SUMS.format(type="execution")
@@ -79,13 +104,13 @@ _COLUMNS = (
     *(f"{kind}_tokens" for kind in ("input", "cached", "output", "thoughts", "tool", "total")),
     *("estimated_calls", "unknown_calls", "completed", "stopped", "failed"),
 )
-EACH_SUM = ", ".join(f"sum({name}) AS {name}" for name in _COLUMNS)
+EACH_SUM = ", ".join(f"sum({name})::bigint AS {name}" for name in _COLUMNS)
 """Of the rows of one kind in a bucket: all further sums are of a few of these, not of every row once more."""
 
 BARE_CALLS = """
     0 AS input_tokens, 0 AS cached_tokens, 0 AS output_tokens, 0 AS thoughts_tokens, 0 AS tool_tokens,
-    0 AS total_tokens, sum(calls) FILTER (WHERE certainty = 'estimated') AS estimated_calls,
-    sum(calls) FILTER (WHERE certainty = 'unknown') AS unknown_calls, 0 AS completed, 0 AS stopped, 0 AS failed"""
+    0 AS total_tokens, sum(calls) FILTER (WHERE certainty = 'estimated')::bigint AS estimated_calls,
+    sum(calls) FILTER (WHERE certainty = 'unknown')::bigint AS unknown_calls, 0 AS completed, 0 AS stopped, 0 AS failed"""
 ARE_BARE = "line > 0 AND total_tokens = 0 AND certainty <> 'measured'"
 """Lines of the ledger without tokens that make their model's sum uncertain: of these the rollups have no row by model."""
 
@@ -101,39 +126,53 @@ FROM given WHERE now() AT TIME ZONE :timezone IS NOT NULL -- fails for a zone th
 """)
 
 
-def _usage(group_by: GroupBy | None) -> str:
-    columns = {
-        None: "NULL AS key, NULL AS name",
-        GroupBy.ENGINE: "engine_id AS key, engine_name AS name",
-        GroupBy.MODEL: "model AS key, NULL AS name",
-        GroupBy.KIND: "model_type AS key, NULL AS name",
-    }[group_by]
+_GROUPS = {
+    None: "NULL AS key, NULL AS name",
+    GroupBy.ENGINE: "engine_id AS key, engine_name AS name",
+    GroupBy.MODEL: "model AS key, NULL AS name",
+    GroupBy.KIND: "model_type AS key, NULL AS name",
+}
+_MINE = "user_id = CAST(:user_id AS uuid)"
+_RANGE = "bucket >= :start AND bucket < :end"
+_START = "date_trunc(:bucket, bucket, :timezone) AS start"
+
+
+def _usage(bucket: Bucket, group_by: GroupBy | None) -> str:
     by_model = group_by in (GroupBy.MODEL, GroupBy.KIND)
-    start = "date_trunc(:bucket, bucket, :timezone) AS start"
-    mine = "user_id = CAST(:user_id AS uuid) AND bucket >= :start AND bucket < :end"
-    bare = f"""
-    UNION ALL
-    SELECT {start}, {columns}, 'token_usage', {BARE_CALLS}
-    FROM usage_ledger WHERE {mine} AND {ARE_BARE}
-    GROUP BY 1, 2, 3"""
+    ranges = (days.BEFORE, days.AFTER) if bucket is Bucket.DAY else (_RANGE,)
+    parts = [
+        f"""
+    SELECT {_START}, {_GROUPS[group_by]}, analytics_type, {EACH_SUM}, count(*) AS quarters
+    FROM user_analytics WHERE {_MINE} AND {these}
+    GROUP BY 1, 2, 3, 4"""
+        for these in ranges
+    ]
+    if bucket is Bucket.DAY:
+        parts.append(f"""
+    SELECT start, {_GROUPS[group_by]}, analytics_type, {", ".join(_COLUMNS)}, 0
+    FROM usage_days WHERE {days.KEPT}""")  # few enough to be summed at once below
+    if by_model:
+        parts.append(f"""
+    SELECT {_START}, {_GROUPS[group_by]}, 'token_usage', {BARE_CALLS}, 0
+    FROM usage_ledger WHERE {_MINE} AND {_RANGE} AND {ARE_BARE}
+    GROUP BY 1, 2, 3""")
     return f"""
-WITH sums AS MATERIALIZED (
-    SELECT {start}, {columns}, analytics_type, {EACH_SUM}
-    FROM user_analytics WHERE {mine}
-    GROUP BY 1, 2, 3, 4{bare if by_model else ""}
+WITH sums AS MATERIALIZED ({" UNION ALL ".join(parts)}
 ), items AS (
     SELECT start, key, name, {CALLS_OF_MODELS if by_model else ALL_CALLS}
     FROM sums WHERE {"analytics_type = 'token_usage'" if by_model else "true"}
     GROUP BY 1, 2, 3
 )
-SELECT items.*, start AT TIME ZONE :timezone AS here FROM items
+SELECT items.*, start AT TIME ZONE :timezone AS here, NULL AS quarters FROM items
 UNION ALL
-SELECT NULL, NULL, NULL, {ALL_CALLS}, NULL FROM sums
+SELECT NULL, NULL, NULL, {ALL_CALLS}, NULL, sum(quarters) FROM sums
 ORDER BY start NULLS FIRST, key, name LIMIT :most
 """
 
 
-_USAGE = {group_by: text(_usage(group_by)) for group_by in (None, *GroupBy)}
+_USAGE = {
+    (bucket, group_by): text(_usage(bucket, group_by)) for bucket in Bucket for group_by in (None, *GroupBy)
+}
 
 _RECENT = text("""
 SELECT mark.execution_id::text AS id, mark.engine_id, mark.engine_name, mark.outcome, mark.kind,
@@ -159,7 +198,8 @@ ORDER BY mark.ended_at DESC, mark.execution_id DESC
 
 async def usage(db: AsyncEngine, user_id: str, wanted: Wanted) -> Found:
     """Raises: Problem 422 for a range or a zone that can not be; Unavailable."""
-    async with transaction(db, role=Role.USER, user_id=user_id) as connection:
+    one_snapshot = db.execution_options(isolation_level=days.ISOLATION)
+    async with transaction(one_snapshot, role=Role.USER, user_id=user_id) as connection:
         start, end = await bounds(connection, wanted)
         values = {
             "bucket": wanted.bucket.value,
@@ -169,12 +209,18 @@ async def usage(db: AsyncEngine, user_id: str, wanted: Wanted) -> Found:
             "end": end,
             "most": MOST_ITEMS + 2,
         }
-        totals, *items = (await connection.execute(_USAGE[wanted.group_by], values)).all()
+        seam = await days.seam(connection, values) if wanted.bucket is Bucket.DAY else None
+        if seam is not None:
+            values |= seam.values(start, end)
+        statement = _USAGE[wanted.bucket, wanted.group_by]
+        totals, *items = [Sums(*row) for row in await connection.execute(statement, values)]
     refuse_too_many(items)
+    if seam is not None and seam.asks(totals.quarters or 0):
+        await days.ask_for_days(db, user_id, wanted.timezone)
     return Found(start=start, end=end, items=items, totals=totals)
 
 
-def refuse_too_many(items: Sequence[Row[Any]]) -> None:
+def refuse_too_many(items: Sequence[object]) -> None:
     """Raises: Problem 422."""
     if len(items) > MOST_ITEMS:
         fault = FieldError("bucket", f"gives more than {MOST_ITEMS:,} items: take days, or a shorter range")

@@ -3,7 +3,7 @@
 import csv
 import io
 from collections.abc import Iterable, Sequence
-from datetime import UTC, datetime, timedelta, timezone
+from datetime import UTC, datetime, timezone
 from decimal import Decimal
 from functools import lru_cache
 from typing import Annotated, Any
@@ -15,6 +15,7 @@ from sqlalchemy import Row
 from services.gateway.problems import FieldError, Problem, invalid
 from services.gateway.resource import rfc3339
 from services.gateway.usage_freshness import Fresh
+from services.gateway.usage_queries import Sums
 from shared.csv_cells import harmless
 from shared.usage import Certainty
 
@@ -116,7 +117,7 @@ def prefers_csv(accept: str | None) -> bool:
 # An answer may have thousands of items, while which the gateway does nothing else: no loops over names in these.
 
 
-def tokens_of(row: Row[Any]) -> dict[str, Any]:
+def tokens_of(row: Row[Any] | Sums) -> dict[str, Any]:
     """As `TokenCounts`."""
     certainty = "unknown" if row.unknown_calls else "estimated" if row.estimated_calls else "measured"
     return {
@@ -130,7 +131,7 @@ def tokens_of(row: Row[Any]) -> dict[str, Any]:
     }
 
 
-def ends_of(row: Row[Any]) -> dict[str, int]:
+def ends_of(row: Row[Any] | Sums) -> dict[str, int]:
     """As `Ends`."""
     completed, stopped, failed = row.completed or 0, row.stopped or 0, row.failed or 0
     return {
@@ -141,15 +142,15 @@ def ends_of(row: Row[Any]) -> dict[str, int]:
     }
 
 
-def start_of(row: Row[Any]) -> str:
+def start_of(row: Row[Any] | Sums) -> str:
     """The start of an item's bucket, RFC 3339, with the offset that its zone had then."""
-    here: datetime = row.here
-    return here.isoformat() + _offset(here - row.start.astimezone(UTC).replace(tzinfo=None))
+    return _start(row.start, row.here)
 
 
-@lru_cache(maxsize=256)
-def _offset(ahead: timedelta) -> str:
-    return datetime(2000, 1, 1, tzinfo=timezone(ahead)).isoformat()[19:].replace("+00:00", "Z")
+@lru_cache(1024)
+def _start(start: datetime, here: datetime) -> str:
+    offset = here - start.astimezone(UTC).replace(tzinfo=None)
+    return start.astimezone(timezone(offset)).isoformat().replace("+00:00", "Z")
 
 
 def decimal_text(amount: Decimal | None) -> str:

@@ -7,7 +7,7 @@ import pytest
 
 from services.analytics.store import Store
 from tests.support.exactness import storm
-from tests.support.ledger import clean_ledger, expected, found, ledger_database, plain
+from tests.support.ledger import clean_ledger, expected, found, ledger_database, look_at_days, plain
 
 EXECUTIONS, ROUNDS = 8_000, 4
 
@@ -19,6 +19,7 @@ async def test_every_token_and_tenth_decimal_after_replays_cuts_rebuilds_and_rep
     with ledger_database(tmp_path / "postgres") as server:
         for seed in range(ROUNDS):
             async with clean_ledger(server, pool_size=8) as engine:
+                look_at_days(server)
                 prices = await Store(engine).prices()
                 events = await storm(engine, random.Random(seed), prices, EXECUTIONS)
                 assert found(server) == plain(expected(events, prices))

@@ -259,6 +259,18 @@ async def test_with_nats_away_it_goes_on_where_it_was(
         await until(is_ready)
 
 
+async def test_days_that_are_over_are_closed_when_it_starts(
+    server: NatsServer, postgres: PostgresServer, client: nats.Connection
+) -> None:
+    with psycopg.connect(postgres.url) as connection:
+        connection.execute(
+            "INSERT INTO usage_zones (user_id, timezone) VALUES (%s, 'Asia/Kathmandu')", [USER]
+        )
+    is_closed = "SELECT closed_until > now() - interval '5 days' FROM usage_zones"
+    async with analytics(server, postgres):
+        await until(lambda: asyncio.to_thread(value, postgres, is_closed))
+
+
 async def test_without_the_topology_it_does_not_start(server: NatsServer, postgres: PostgresServer) -> None:
     with pytest.raises(Permanent, match="topology"):
         await main(settings(server, postgres), Stop(), LineMaker("analytics", "test", lambda line: None))

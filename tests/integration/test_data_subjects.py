@@ -43,14 +43,16 @@ async def test_an_export_has_all_of_the_person_and_says_that_it_is_whole(
         await player.complete("text", "what was written", kind="template", usage=())
         await player.finish()
         await _listed(client, things.path["execution_id"], Status.COMPLETED)
+        _with_closed_days(database, person)
         mine = lines_of(await client.get("/v1/me/export"))
     assert {kind: len(lines) for kind, lines in mine.items()} == {
-        "profile": 1, "key": 2, "engine": 1, "engine_version": 1, "draft": 1, "execution": 1, "end": 1,
+        "profile": 1, "key": 2, "engine": 1, "engine_version": 1, "draft": 1, "usage_zone": 1, "execution": 1, "end": 1,
     }  # fmt: skip
     (execution,) = mine["execution"]
     assert execution["input"] == {"topic": things.mark}
     assert execution["text"]["text"] == "what was written"
     assert "digest" not in mine["key"][0]
+    assert set(mine["usage_zone"][0]) == {"timezone", "looked_at"}
     assert mine["end"][0]["lines"]["execution"] == 1
     theirs = lines_of(await root.get(f"/v1/admin/users/{person.user_id}/export"))
     changing: dict[str, list[Any]] = {"end": [], "key": []}  # the time, and when a key was last used
@@ -81,6 +83,7 @@ async def test_an_erasure_refuses_keys_at_once_ends_what_runs_and_can_be_repeate
     async with gateway.client(person) as client:
         things = await made_by(client, root, person)
         await _listed(client, things.path["execution_id"], Status.QUEUED)
+        _with_closed_days(database, person)
         path = f"/v1/admin/users/{person.user_id}"
         assert (await root.request("DELETE", path, json={})).status_code == 422, "a reason is needed"
         for _ in range(2):
@@ -107,6 +110,17 @@ async def test_an_erasure_refuses_keys_at_once_ends_what_runs_and_can_be_repeate
         assert connection.execute(query, [person.user_id]).fetchone() == (None, "deleted user", True)
         query = "SELECT count(*) FROM audit WHERE audit::text ~ %s"
         assert connection.execute(query, [things.mark]).fetchone() == (0,), "nobody can take it out of there"
+
+
+def _with_closed_days(database: Database, person: Person) -> None:
+    database.execute(
+        "insert into usage_zones (user_id, timezone) values (%s, 'Asia/Kathmandu')", person.user_id
+    )
+    database.execute(
+        "insert into usage_days (user_id, timezone, start, analytics_type, engine_id, engine_name, model, model_type)"
+        " values (%s, 'Asia/Kathmandu', now(), 'execution', 'e', 'E', '', 'none')",
+        person.user_id,
+    )
 
 
 async def test_what_a_request_stores_that_was_under_way_goes_too(

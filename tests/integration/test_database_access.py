@@ -69,6 +69,12 @@ def _fill(connection: psycopg.Connection[Any]) -> None:
             " model_type, total_cost) VALUES (%s, 'token_usage', now(), 'e', 'E', 'm', 'payg', 1)",
             [user],
         )
+        give("INSERT INTO usage_zones (user_id, timezone) VALUES (%s, 'UTC')", [user])
+        give(
+            "INSERT INTO usage_days (user_id, timezone, start, analytics_type, engine_id, engine_name, model, model_type)"
+            " VALUES (%s, 'UTC', now(), 'execution', 'e', 'E', '', 'none')",
+            [user],
+        )
         give("INSERT INTO audit (id, actor, action, target) VALUES (%s, %s, 'a', 't')", [user, user])
     connection.execute(
         "INSERT INTO engines (owner_id, id, name, definition, shared) VALUES (%s, 'sample', 'S', '{}', true)",
@@ -88,6 +94,8 @@ def _fill(connection: psycopg.Connection[Any]) -> None:
         ("executions", "user_id"),
         ("usage_ledger", "user_id"),
         ("user_analytics", "user_id"),
+        ("usage_zones", "user_id"),
+        ("usage_days", "user_id"),
         ("engine_versions", "owner_id"),
         ("engine_drafts", "owner_id"),
     ],
@@ -129,6 +137,10 @@ async def test_a_user_sees_his_engines_and_the_shared_ones(gateway: AsyncEngine)
         "SELECT 1 FROM usage_rejects",
         "UPDATE executions SET status = 'completed'",
         "UPDATE user_analytics SET calls = 0",
+        "UPDATE usage_zones SET closed_until = now()",
+        "DELETE FROM usage_zones",
+        "UPDATE usage_days SET failed = 0",
+        "DELETE FROM usage_days",
         "UPDATE users SET role = 'superadmin'",
         "DELETE FROM usage_ledger",
         "UPDATE engine_versions SET definition = '{}'",

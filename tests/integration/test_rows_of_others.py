@@ -6,6 +6,7 @@ The statements are changed on their way to the database, so that only its own ru
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager
+from datetime import UTC, datetime, timedelta
 from typing import Any
 from weakref import WeakSet
 
@@ -96,6 +97,13 @@ def other(database: Database) -> Person:
         " input_tokens, total_cost) VALUES (%s, 'token_usage', date_trunc('hour', now()), %s, %s, %s, 'payg', 4711, 1)",
         whose, MARK, MARK, MARK,
     )  # fmt: skip
+    run("INSERT INTO usage_zones (user_id, timezone, closed_until) VALUES (%s, 'UTC', '2100-01-01Z')", whose)
+    run(
+        "INSERT INTO usage_days (user_id, timezone, start, analytics_type, engine_id, engine_name, model, model_type,"
+        " input_tokens) SELECT %s, 'UTC', date_trunc('day', now(), 'UTC') - n * interval '1 day', 'token_usage', %s, %s, %s,"
+        " 'payg', 4711 FROM generate_series(0, 9) AS n",
+        whose, MARK, MARK, MARK,
+    )  # fmt: skip
     return person
 
 
@@ -114,7 +122,8 @@ async def routes(client: httpx.AsyncClient, whose: str) -> list[str]:
             filled = filled.replace(f"{{{name}}}", value)
         found.append(filled)
     assert len(found) >= 8
-    return found
+    start = (datetime.now(UTC) - timedelta(days=10)).date()
+    return [*found, f"/v1/usage?bucket=day&group_by=engine&from={start}"]
 
 
 async def answers(client: httpx.AsyncClient, whose: str) -> dict[str, str]:
@@ -143,8 +152,16 @@ async def test_without_any_condition_on_the_user_nobody_sees_another_s_rows(
 ) -> None:
     with stripped(gateway) as statements:
         seen = await answers(one, other.user_id)
-    for table in ("executions", "engines", "engine_drafts", "usage_ledger", "user_analytics"):
-        assert any(re.search(rf"FROM {table}\b", statement) for statement in statements), (
+    for table in (
+        "executions",
+        "engines",
+        "engine_drafts",
+        "usage_ledger",
+        "user_analytics",
+        "usage_days",
+        "usage_zones",
+    ):
+        assert any(re.search(rf"(FROM|JOIN) {table}\b", statement) for statement in statements), (
             f"{table} was not tried"
         )
     for path, text in seen.items():

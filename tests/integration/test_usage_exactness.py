@@ -19,6 +19,7 @@ from tests.support.ledger import (
     end,
     expected,
     found,
+    look_at_days,
     plain,
     rows,
 )
@@ -28,6 +29,7 @@ from tests.support.ledger import (
 async def test_replays_by_two_replicas_cut_anywhere_with_rebuilds_in_the_middle_are_exact(
     ledger_server: PostgresServer, engine: AsyncEngine, seed: int
 ) -> None:
+    look_at_days(ledger_server)
     prices = await Store(engine).prices()
     events = await storm(engine, random.Random(seed), prices, executions=400)
     assert found(ledger_server) == plain(expected(events, prices))

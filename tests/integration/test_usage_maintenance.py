@@ -2,7 +2,7 @@
 
 import csv
 import json
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -165,10 +165,19 @@ async def test_a_database_that_is_as_it_must_be_passes_all_checks(
     assert checks(ledger_server) == {}
 
 
+DAY_TOO_MUCH = """
+WITH zone AS (UPDATE usage_zones SET closed_until = '2026-01-01Z' RETURNING user_id, timezone)
+INSERT INTO usage_days (user_id, timezone, start, analytics_type, engine_id, engine_name, model, model_type, input_tokens)
+SELECT user_id, timezone, '2025-01-01Z', 'token_usage', 'e', 'Engine', 'm', 'payg', 1 FROM zone
+"""
+
+
 @pytest.mark.parametrize(
     ("name", "told", "spoil", "mend"),
     [
         ("sums", "surplus", "UPDATE user_analytics SET calls = calls + 1", "UPDATE user_analytics SET calls = calls - 1"),
+        ("days", "missing: execution of", "UPDATE usage_zones SET closed_until = now()", "UPDATE usage_zones SET closed_until = '-infinity'"),
+        ("days", "surplus: token_usage of", DAY_TOO_MUCH, "DELETE FROM usage_days"),
         ("grants", "lekhika_user may SELECT (cost) of usage_ledger, and should not", "GRANT SELECT (cost) ON usage_ledger TO lekhika_user", "REVOKE SELECT (cost) ON usage_ledger FROM lekhika_user"),
         ("policies", "not forced on executions", "ALTER TABLE executions NO FORCE ROW LEVEL SECURITY", "ALTER TABLE executions FORCE ROW LEVEL SECURITY"),
         ("policies", "users do not get just their own rows of executions", "CREATE POLICY everybody ON executions TO lekhika_user USING (true)", "DROP POLICY everybody ON executions"),
@@ -180,8 +189,11 @@ async def test_a_database_that_is_as_it_must_be_passes_all_checks(
 async def test_what_is_not_as_it_must_be_is_told(
     ledger_server: PostgresServer, engine: AsyncEngine, name: str, told: str, spoil: str, mend: str
 ) -> None:
-    await count(engine, [(datetime.now(UTC), end(USERS[0], used()))])
+    await count(engine, [(datetime.now(UTC) - timedelta(days=5), end(USERS[0], used()))])
     with psycopg.connect(ledger_server.url, autocommit=True) as connection:
+        connection.execute(
+            "INSERT INTO usage_zones (user_id, timezone) VALUES (%s, 'Asia/Kathmandu')", [USERS[0]]
+        )
         connection.execute(spoil.encode())
         try:
             assert told in checks(ledger_server)[name]

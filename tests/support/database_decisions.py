@@ -16,11 +16,16 @@ ALL_ROWS = {
     "projector_positions": "projector admin janitor",
     "usage_ledger": "admin analytics",
     "user_analytics": "admin analytics",
+    "usage_zones": "analytics admin",
+    "usage_days": "analytics",
     "usage_rejects": "admin analytics",
     "audit": "admin projector",
 }
 """Roles that are let through to every row, as far as their grants go."""
-OWN_ROWS = {"users", "executions", "usage_ledger", "user_analytics", "engine_versions", "engine_drafts"}
+OWN_ROWS = {
+    "users", "executions", "usage_ledger", "user_analytics", "usage_zones", "usage_days", "engine_versions",
+    "engine_drafts",
+}  # fmt: skip
 OTHER_POLICIES = {
     ("engines", "own_or_shared"): ("SELECT", "own or shared"),
     ("engines", "insert_own"): ("INSERT", "own"),

@@ -1,4 +1,4 @@
-"""All that may happen to a ledger at the same time: replays, cuts, two replicas, rebuilds, re-pricing."""
+"""All that may happen to a ledger at the same time: replays, cuts, two replicas, rebuilds, re-pricing, closing of days."""
 
 import asyncio
 import random
@@ -6,18 +6,20 @@ from collections.abc import Sequence
 
 from sqlalchemy.ext.asyncio import AsyncEngine
 
+from services.analytics.closed_days import close_days
 from services.analytics.pricing import PriceList
 from services.analytics.rebuild import rebuild
 from services.analytics.reprice import Wanted, reprice
 from services.analytics.store import Store
 from shared import events as ev
+from shared.errors import Unavailable
 from tests.support.ledger import arrive, end
 
 
 async def storm(
     engine: AsyncEngine, dice: random.Random, prices: PriceList, executions: int
 ) -> Sequence[ev.Recorded]:
-    """What happened once. Whoever looks meanwhile sees no difference between rollups and ledger."""
+    """What happened once. Whoever looks meanwhile sees no difference between ledger, rollups and closed days."""
     events = [end(dice) for _ in range(executions)]
     done = asyncio.Event()
     async with asyncio.TaskGroup() as group:
@@ -25,7 +27,7 @@ async def storm(
             group.create_task(_replica(engine, random.Random(dice.random()), events, prices))
             for _ in range(2)
         ]
-        for disturb in (_rebuild, _reprice, _look):
+        for disturb in (_rebuild, _reprice, _close, _look):
             group.create_task(disturb(engine, done))
         await asyncio.wait(replicas)
         done.set()
@@ -56,6 +58,19 @@ async def _rebuild(engine: AsyncEngine, done: asyncio.Event) -> None:
 async def _reprice(engine: AsyncEngine, done: asyncio.Event) -> None:
     while not done.is_set():
         assert (await reprice(engine, Wanted()))["changed"] == []
+
+
+async def _close(engine: AsyncEngine, done: asyncio.Event) -> None:
+    """Two replicas do it. Whoever waits too long for the others gives up and comes again."""
+    closed = 0
+    while not done.is_set():
+        for ended in await asyncio.gather(close_days(engine), close_days(engine), return_exceptions=True):
+            if isinstance(ended, BaseException):
+                assert isinstance(ended, Unavailable)
+                assert "lock timeout" in str(ended)
+            else:
+                closed += ended
+    assert closed > 0
 
 
 async def _look(engine: AsyncEngine, done: asyncio.Event) -> None:

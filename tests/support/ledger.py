@@ -22,7 +22,8 @@ from shared.ids import new_id
 from shared.usage import Certainty, Kind, ModelUsage, Tier, Tokens
 from tests.support.postgres import migrated_server, service_url
 
-TIME = datetime(2026, 11, 23, 12, 0, tzinfo=UTC)
+TIME = datetime(2026, 11, 13, 23, 0, tzinfo=UTC)
+"""Long enough ago that its days can be closed."""
 USERS = tuple(new_id() for _ in range(5))
 CLEAN = "TRUNCATE usage_ledger, user_analytics, usage_rejects"
 
@@ -45,6 +46,16 @@ async def clean_ledger(server: PostgresServer, pool_size: int = 4) -> AsyncItera
     made = make_engine(service_url(server, "analytics"), application="test", pool_size=pool_size)
     yield made
     await made.dispose()
+
+
+def look_at_days(server: PostgresServer) -> None:
+    """Everybody's days are kept from now on, in zones whose midnights differ."""
+    with psycopg.connect(server.url) as connection:
+        for user in USERS:
+            for zone in ("America/St_Johns", "Asia/Kathmandu", "UTC"):
+                connection.execute(
+                    "INSERT INTO usage_zones (user_id, timezone) VALUES (%s, %s)", [user, zone]
+                )
 
 
 def rows(server: PostgresServer, query: str) -> list[dict[str, Any]]:

@@ -1,0 +1,186 @@
+"""Days of usage that are over are kept summed in `usage_days`, for each zone in which a user looks at long ranges.
+
+A quarter of an hour belongs to the day that `date_trunc` gives it in the zone, here and wherever days are read. That is not
+always in the order of time: where a clock is put back over midnight, a few quarters belong to a later day than those that
+follow. So a range of days is never taken for a range of quarters; `_SLACK` is more than the two ever differ.
+
+See docs/decisions/0012 for why the sums are exact at any moment.
+"""
+
+# ruff: noqa: S608 - every part of these texts is a constant of this file
+
+import asyncio
+
+from sqlalchemy import RowMapping, text
+from sqlalchemy.exc import DBAPIError, SQLAlchemyError
+from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
+
+from services.analytics.statements import LOCK_ROLLUPS
+from shared.db import transaction
+from shared.errors import Unavailable
+from shared.logs import get_logger
+
+SECONDS = 60.0
+ZONES = 4
+"""Of one user, that are kept."""
+UNKNOWN_ZONE = "22023"
+"""SQLSTATE that Postgres gives for a zone that it does not know: names may go with an update of its zone data."""
+_SLACK = "interval '24 hours'"
+_AGE = "interval '72 hours'"
+"""Days are closed a day later than the triggers of the ninth revision begin to watch; they say why."""
+_AT_ONCE = "interval '744 hours'"
+"""A month: whoever counts waits until it is closed."""
+
+_log = get_logger(__name__)
+
+_ZONE = "user_id = CAST(:user_id AS uuid) AND timezone = :timezone"
+_GROUP = "analytics_type, engine_id, engine_name, model, model_type"
+_SUMS = (
+    *(f"{kind}_tokens" for kind in ("input", "cached", "output", "thoughts", "tool")),
+    *("estimated_calls", "unknown_calls", "completed", "stopped", "failed"),
+)
+_ADDED = ", ".join(f"sum({name})::bigint AS {name}" for name in _SUMS)
+
+# Asks no zone anything: one that the server does not know would fail for all.
+_LISTED = text(f"""
+SELECT user_id::text AS user_id, timezone, unwanted FROM (
+    SELECT user_id, timezone, closed_until < now() - {_AGE} - {_SLACK} AS behind, looked_at < now() - interval '30 days'
+        OR row_number() OVER (PARTITION BY user_id ORDER BY looked_at DESC, timezone) > :zones AS unwanted
+    FROM usage_zones
+) AS listed WHERE behind OR unwanted ORDER BY user_id, timezone
+""")
+_DROP = text(f"DELETE FROM usage_zones WHERE {_ZONE}")
+
+# Anew where a closed day does not begin at midnight any more: then zone data changed in the past. Moments are texts, since
+# Python knows no infinity.
+_BEHIND = f"""
+SELECT since::text AS since, least(newest, date_trunc('day', coalesce(first, 'infinity') + {_AT_ONCE}, timezone))::text AS upto
+FROM usage_zones AS zone
+CROSS JOIN LATERAL (
+    SELECT date_trunc('day', now() - {_AGE}, zone.timezone) AS newest, CASE
+        WHEN closed_until <> date_trunc('day', closed_until, zone.timezone) OR EXISTS (
+            SELECT FROM usage_days WHERE {_ZONE} AND start <> date_trunc('day', start, zone.timezone))
+        THEN '-infinity' ELSE closed_until END AS since
+) AS bounds
+CROSS JOIN LATERAL (
+    SELECT min(bucket) AS first FROM unnest(ARRAY['execution', 'token_usage']) AS kind CROSS JOIN LATERAL (
+        SELECT bucket FROM user_analytics
+        WHERE user_id = zone.user_id AND analytics_type = kind AND bucket >= since - {_SLACK}
+        ORDER BY bucket LIMIT 1
+    ) AS firsts
+) AS earliest
+WHERE {_ZONE} AND since < newest
+"""
+_IS_BEHIND = text(_BEHIND)
+_TAKE = text(f"{_BEHIND} FOR NO KEY UPDATE OF zone")
+_FORGET = text(f"DELETE FROM usage_days WHERE {_ZONE} AND start >= CAST(:since AS timestamptz)")
+_CLOSE = text(f"""
+WITH quarters AS MATERIALIZED (
+    SELECT date_trunc('day', bucket, :timezone) AS start, {_GROUP}, {", ".join(_SUMS)}
+    FROM user_analytics
+    WHERE user_id = CAST(:user_id AS uuid) AND bucket >= CAST(:since AS timestamptz) - {_SLACK}
+        AND bucket < CAST(:upto AS timestamptz) + {_SLACK}
+)
+INSERT INTO usage_days (user_id, timezone, start, {_GROUP}, {", ".join(_SUMS)})
+SELECT CAST(:user_id AS uuid), :timezone, start, {_GROUP}, {_ADDED}
+FROM quarters WHERE start >= CAST(:since AS timestamptz) AND start < CAST(:upto AS timestamptz)
+GROUP BY start, {_GROUP}
+""")
+_CLOSED = text(f"UPDATE usage_zones SET closed_until = CAST(:upto AS timestamptz) WHERE {_ZONE}")
+# Counting waits behind a lock that is waited for: then days stay open for another minute. A plan for any range at all, which
+# Postgres would make after a while, would read what everybody used in it.
+_PATIENCE = text(
+    "SELECT set_config('lock_timeout', '2s', true), set_config('plan_cache_mode', 'force_custom_plan', true)"
+)
+
+OPEN_ALL = text("UPDATE usage_zones SET closed_until = '-infinity' WHERE closed_until > '-infinity'")
+
+_OF_DAYS = f"user_id, timezone, start, {_GROUP}"
+_WHOLE = f"""
+SELECT zone.user_id, zone.timezone, date_trunc('day', bucket, zone.timezone) AS start, {_GROUP}, {_ADDED}
+FROM usage_zones AS zone JOIN user_analytics AS quarter
+    ON quarter.user_id = zone.user_id AND bucket < closed_until + {_SLACK}
+WHERE closed_until > '-infinity' AND date_trunc('day', bucket, zone.timezone) < closed_until
+GROUP BY zone.user_id, zone.timezone, start, {_GROUP}
+"""
+_KEPT = f"""
+SELECT {_OF_DAYS}, {", ".join(_SUMS)} FROM usage_days AS day WHERE start < (
+    SELECT closed_until FROM usage_zones AS zone
+    WHERE (zone.user_id, zone.timezone) = (day.user_id, day.timezone))
+"""
+# What differs between closed days and the rollups: nothing, at any moment.
+DAY_DIFFERENCES = text(f"""
+WITH whole AS ({_WHOLE}), kept AS ({_KEPT})
+(SELECT 'missing' AS what, * FROM (SELECT * FROM whole EXCEPT SELECT * FROM kept) AS missing)
+UNION ALL
+(SELECT 'surplus', * FROM (SELECT * FROM kept EXCEPT SELECT * FROM whole) AS surplus)
+""")
+
+
+async def keep_closed(engine: AsyncEngine) -> None:
+    """Until cancelled. Several replicas may do the same. Of an outage only its beginning is logged."""
+    failing = False
+    while True:
+        try:
+            await close_days(engine)
+            failing = False
+        except (Unavailable, SQLAlchemyError) as error:
+            if not failing:
+                _log.warning("days of usage are not closed yet", reason=str(error))
+            failing = True
+        await asyncio.sleep(SECONDS)
+
+
+async def close_days(engine: AsyncEngine) -> int:
+    """Closes what can be closed, and deletes zones that nobody needs. Gives how often anything was closed.
+
+    Raises: Unavailable; what was closed by then stays so.
+    """
+    async with transaction(engine) as connection:
+        listed = (await connection.execute(_LISTED, {"zones": ZONES})).mappings().all()
+    steps = 0
+    for row in listed:
+        zone = {"user_id": row["user_id"], "timezone": row["timezone"]}
+        if row["unwanted"]:
+            await _drop(engine, zone)
+            continue
+        try:
+            while await _step(engine, zone):
+                steps += 1
+        except DBAPIError as error:
+            if getattr(error.orig, "sqlstate", None) != UNKNOWN_ZONE:
+                raise
+            _log.warning("a time zone is not known any more", timezone=zone["timezone"])
+            await _drop(engine, zone)
+    return steps
+
+
+async def _drop(engine: AsyncEngine, zone: dict[str, str]) -> None:
+    async with transaction(engine) as connection:
+        await connection.execute(_DROP, zone)
+
+
+async def _step(engine: AsyncEngine, zone: dict[str, str]) -> bool:
+    """Closes a month at most. False when nothing was open any more."""
+    async with transaction(engine) as connection:
+        await connection.execute(_PATIENCE)
+        if (await connection.execute(_IS_BEHIND, zone)).one_or_none() is None:
+            return False
+        # Before the row of the zone: the trigger locks them in this order too. Another replica may have been first.
+        await connection.execute(LOCK_ROLLUPS)
+        span = (await connection.execute(_TAKE, zone)).mappings().one_or_none()
+        if span is not None:
+            await _close(connection, {**zone, **span})
+        return span is not None
+
+
+async def _close(connection: AsyncConnection, values: dict[str, str]) -> None:
+    """Nobody counts meanwhile: what is summed is all there is, and what comes later finds the days closed."""
+    await connection.execute(_FORGET, values)
+    await connection.execute(_CLOSE, values)
+    await connection.execute(_CLOSED, values)
+
+
+async def day_differences(connection: AsyncConnection) -> list[RowMapping]:
+    """Closed days that are not the sum of their quarters of an hour, and sums that have no day."""
+    return list((await connection.execute(DAY_DIFFERENCES)).mappings())

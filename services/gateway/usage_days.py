@@ -1,0 +1,104 @@
+"""A user's quarters of an hour, or days that analytics keeps summed, whichever a range by day is made of.
+
+The closed days of a zone (`usage_days`, before `closed_until` of `usage_zones`) stand for what `user_analytics` has of them.
+Which are closed and the sums are read in one snapshot (`REPEATABLE READ`), whatever is closed or opened meanwhile: in a statement
+of its own, so that the planner of the other knows how much it will read, and of whom.
+
+A quarter belongs to the day that `date_trunc` gives it. Where a clock is put back over midnight, as in the Azores and, long ago, in
+Newfoundland, that is not in the order of time. So days are told apart by their starts and never by their quarters, and the days at
+both ends of a range, of which it may have a part only, are always summed anew.
+"""
+
+# ruff: noqa: S608 - every part of these texts is a constant of this file
+
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any
+
+from sqlalchemy import text
+from sqlalchemy.exc import DBAPIError
+from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
+
+from shared.db import Role, transaction
+from shared.errors import Unavailable
+from shared.logs import get_logger
+
+ISOLATION = "REPEATABLE READ"
+MANY = 5000
+"""Quarters of an hour. Summing more than these takes so long that the zone's days are worth keeping."""
+ZONES = 4
+"""Of one user, that are asked for within a day: analytics keeps as many, and closing a long range anew makes it wait."""
+SLACK = timedelta(hours=24)
+"""More than any zone's days and their quarters are out of order."""
+
+_log = get_logger(__name__)
+
+_DAY = "date_trunc('day', bucket, :timezone)"
+_MINE = "user_id = CAST(:user_id AS uuid)"
+
+# Where a closed day does not end at midnight, the zone's rules were changed since. A plan for any range at all, which Postgres
+# would make after a while, would read what everybody used in it.
+_SEAM = text(f"""
+SELECT low, greatest(low, least(high, coalesce(closed_until, '-infinity'))) AS high,
+    looked_at < now() - interval '1 day' AS long_ago, set_config('plan_cache_mode', 'force_custom_plan', true)
+FROM (SELECT date_trunc('day', CAST(:low AS timestamptz), :timezone) AS low,
+    date_trunc('day', CAST(:high AS timestamptz), :timezone) AS high) AS whole
+LEFT JOIN usage_zones ON {_MINE} AND timezone = :timezone
+    AND closed_until = date_trunc('day', closed_until, :timezone)
+""")
+
+BEFORE = f"bucket >= :start AND bucket < :before_end AND (bucket < :surely_before OR {_DAY} < :low)"
+AFTER = f"bucket >= :after_start AND bucket < :end AND (bucket >= :surely_after OR {_DAY} >= :high)"
+KEPT = f"{_MINE} AND timezone = :timezone AND start >= :low AND start < :high"
+"""Together all of a range, each quarter once."""
+
+
+@dataclass(frozen=True, slots=True)
+class Seam:
+    """Days from `low` to `high` are taken as they are kept; none where these are equal.
+
+    `long_ago` tells whether the last look that was noted is; None without a zone.
+    """
+
+    low: datetime
+    high: datetime
+    long_ago: bool | None
+
+    def values(self, start: datetime, end: datetime) -> dict[str, datetime]:
+        return {
+            "low": self.low,
+            "high": self.high,
+            "before_end": min(end, self.low + SLACK),
+            "surely_before": self.low - SLACK,
+            "after_start": max(start, self.high - SLACK),
+            "surely_after": self.high + SLACK,
+        }
+
+    def asks(self, quarters: int) -> bool:
+        """Whether days of this zone are to be kept, or still are to be: one that nobody looks at is dropped after 30 days."""
+        return quarters > MANY if self.long_ago is None else self.long_ago
+
+
+async def seam(connection: AsyncConnection, given: dict[str, Any]) -> Seam:
+    values = {**given, "low": given["start"] + 2 * SLACK, "high": given["end"] - SLACK}
+    row = (await connection.execute(_SEAM, values)).one()
+    return Seam(row.low, row.high, row.long_ago)
+
+
+_PATIENCE = text("SET LOCAL lock_timeout = '1s'")
+_ASK = text(f"""
+INSERT INTO usage_zones AS zone (user_id, timezone) SELECT CAST(:user_id AS uuid), :timezone
+WHERE (SELECT count(*) FROM usage_zones WHERE {_MINE} AND timezone <> :timezone
+    AND looked_at > now() - interval '1 day') < {ZONES}
+ON CONFLICT (user_id, timezone) DO UPDATE SET looked_at = now() WHERE zone.looked_at < now() - interval '1 day'
+""")
+
+
+async def ask_for_days(db: AsyncEngine, user_id: str, timezone: str) -> None:
+    """In a transaction of its own: what has been read is an answer also where nothing can be written."""
+    try:
+        async with transaction(db, role=Role.USER, user_id=user_id) as connection:
+            await connection.execute(_PATIENCE)
+            await connection.execute(_ASK, {"user_id": user_id, "timezone": timezone})
+    except (Unavailable, DBAPIError) as error:
+        _log.warning("days of usage can not be asked for", reason=type(error).__name__)
