@@ -3,6 +3,7 @@
 import asyncio
 import random
 from collections.abc import AsyncIterator
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -52,9 +53,7 @@ def _patient(monkeypatch: pytest.MonkeyPatch) -> None:
 
 async def another(connection: AsyncConnection) -> None:
     """Counts an end into the same quarter of an hour."""
-    drawn = drawn_end(random.Random(1), user_id=USERS[0], usage=(used(),)).model_copy(
-        update={"time": LONG_AGO}
-    )
+    drawn = replace(drawn_end(random.Random(1), user_id=USERS[0], usage=(used(),)), time=LONG_AGO)
     await connection.execute(COUNT, _parameters(arrive([drawn], PriceList([]))))
 
 
