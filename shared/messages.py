@@ -56,21 +56,11 @@ def from_delivery(msg: Msg) -> Recorded:
 
     Raises: UnknownEvent.
     """
-    seq, nanoseconds = _place(msg)
-    time = datetime.fromtimestamp(nanoseconds // 1_000 / 1e6, UTC)
-    return _recorded(msg.subject, seq, time, msg.headers or {}, msg.data)
-
-
-def stored_at(msg: Msg) -> float:
-    """When a consumer's message was stored, in seconds since 1970."""
-    return _place(msg)[1] / 1e9
-
-
-def _place(msg: Msg) -> tuple[int, int]:
-    """Sequence and time in nanoseconds, of a consumer's message."""
     tokens = msg.reply.split(".")
     offset = 2 if len(tokens) > 9 else 0  # newer servers put domain and account hash in front
-    return int(tokens[5 + offset]), int(tokens[7 + offset])
+    seq, nanoseconds = int(tokens[5 + offset]), int(tokens[7 + offset])
+    time = datetime.fromtimestamp(nanoseconds // 1_000 / 1e6, UTC)
+    return _recorded(msg.subject, seq, time, msg.headers or {}, msg.data)
 
 
 def stored_content(message: Mapping[str, Any]) -> tuple[dict[str, str], bytes]:

@@ -21,7 +21,7 @@ from shared.errors import Unavailable, UnknownEvent
 from shared.events import ExecutionCompleted, ExecutionFailed, ExecutionStopped, Recorded
 from shared.fault_points import Point, reach
 from shared.logs import get_logger
-from shared.messages import MESSAGE_ID, from_delivery, stored_at
+from shared.messages import MESSAGE_ID, from_delivery
 from shared.subjects import execution_of
 from shared.tasks import cancel_and_wait, spawn
 from shared.telemetry import extract, tracer
@@ -104,7 +104,7 @@ class Intake:
         await _answer(messages)
         self._delay, self.problem = FIRST_DELAY, None
         self.counted += result.new
-        _measure(messages, result)
+        _measure(batch, result)
 
     async def _prepare(self, messages: Sequence[Msg]) -> _Batch:
         batch = _Batch([], [])
@@ -204,16 +204,17 @@ def _alarm(reject: Reject) -> None:
     )
 
 
-def _measure(messages: Sequence[Msg], result: Counted) -> None:
+def _measure(batch: _Batch, result: Counted) -> None:
+    origins = [one.origin for one in batch.arrived] + [one.origin for one in batch.rejects]
     rejected = len(result.rejects)
     measures.COUNTED.labels("new").inc(result.new)
-    measures.COUNTED.labels("repeated").inc(len(messages) - result.new - rejected)
+    measures.COUNTED.labels("repeated").inc(len(origins) - result.new - rejected)
     measures.COUNTED.labels("set_aside").inc(rejected)
     names.SET_ASIDE.labels(READER).inc(rejected)
-    measures.BATCH_EVENTS.observe(len(messages))
+    measures.BATCH_EVENTS.observe(len(origins))
     now = time.time()
-    for message in messages:
-        measures.BEHIND_SECONDS.observe(now - stored_at(message))
+    for origin in origins:
+        measures.BEHIND_SECONDS.observe(now - origin.time.timestamp())
 
 
 @contextlib.contextmanager
