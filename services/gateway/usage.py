@@ -113,7 +113,7 @@ async def get_usage(
     if prefers_csv(accept):
         return _csv(found, group_by)
     body = {
-        "items": [_item(item, group_by) for item in found.items],
+        "items": _items(found.items, group_by),
         "totals": tokens_of(found.totals),
         "executions": ends_of(found.totals),
         **period_json(found.start, found.end, fresh, timezone),
@@ -144,11 +144,18 @@ async def get_used_executions(
     return Response(orjson.dumps(body), 200, HEADERS, "application/json")
 
 
-def _item(row: Sums, group_by: GroupBy | None) -> dict[str, Any]:
-    item: dict[str, Any] = {"bucket": start_of(row), **_group(row, group_by), "tokens": tokens_of(row)}
-    if group_by in (None, GroupBy.ENGINE):
-        item["executions"] = ends_of(row)
-    return item
+def _items(rows: Sequence[Sums], group_by: GroupBy | None) -> list[dict[str, Any]]:
+    """The groups of one start follow each other: its text is made once."""
+    items, with_ends = list[dict[str, Any]](), group_by in (None, GroupBy.ENGINE)
+    start, bucket = None, ""
+    for row in rows:
+        if row.start != start:
+            start, bucket = row.start, start_of(row)
+        item: dict[str, Any] = {"bucket": bucket, **_group(row, group_by), "tokens": tokens_of(row)}
+        if with_ends:
+            item["executions"] = ends_of(row)
+        items.append(item)
+    return items
 
 
 def _group(row: Sums, group_by: GroupBy | None) -> dict[str, str]:

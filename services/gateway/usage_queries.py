@@ -93,12 +93,15 @@ _SUMS = """
     sum(input_tokens)::bigint AS input, sum(cached_tokens)::bigint AS cached,
     sum(output_tokens)::bigint AS output, sum(thoughts_tokens)::bigint AS thoughts,
     sum(tool_tokens)::bigint AS tool, sum(total_tokens)::bigint AS total,
-    coalesce(sum(estimated_calls) FILTER (WHERE analytics_type = '{type}'), 0)::bigint AS estimated_calls,
-    coalesce(sum(unknown_calls) FILTER (WHERE analytics_type = '{type}'), 0)::bigint AS unknown_calls,
+    coalesce({estimated_calls}, 0)::bigint AS estimated_calls, coalesce({unknown_calls}, 0)::bigint AS unknown_calls,
     sum(completed)::bigint AS completed, sum(stopped)::bigint AS stopped, sum(failed)::bigint AS failed"""
 # Rows of type `execution` count all calls, those of type `token_usage` only calls that have tokens, but by model.
-ALL_CALLS = _SUMS.format(type="execution")
-CALLS_OF_MODELS = _SUMS.format(type="token_usage")
+_CALLS = ("estimated_calls", "unknown_calls")
+_FILTERED = "sum({name}) FILTER (WHERE analytics_type = '{type}')"
+ALL_CALLS, CALLS_OF_MODELS = (
+    _SUMS.format(**{name: _FILTERED.format(name=name, type=kind) for name in _CALLS})
+    for kind in ("execution", "token_usage")
+)
 
 _COLUMNS = (
     *(f"{kind}_tokens" for kind in ("input", "cached", "output", "thoughts", "tool", "total")),
@@ -132,6 +135,13 @@ _GROUPS = {
     GroupBy.MODEL: "model AS key, NULL AS name",
     GroupBy.KIND: "model_type AS key, NULL AS name",
 }
+# The totals have all calls; a model's group has those of its rows, which are of one type.
+_ALL_OR_OF_MODELS = _SUMS.format(
+    **{
+        name: f"CASE WHEN GROUPING(start) = 1 THEN {_FILTERED.format(name=name, type='execution')} ELSE sum({name}) END"
+        for name in _CALLS
+    }
+)
 _MINE = "user_id = CAST(:user_id AS uuid)"
 _RANGE = "bucket >= :start AND bucket < :end"
 _START = "date_trunc(:bucket, bucket, :timezone) AS start"
@@ -157,15 +167,11 @@ def _usage(bucket: Bucket, group_by: GroupBy | None) -> str:
     FROM usage_ledger WHERE {_MINE} AND {_RANGE} AND {ARE_BARE}
     GROUP BY 1, 2, 3""")
     return f"""
-WITH sums AS MATERIALIZED ({" UNION ALL ".join(parts)}
-), items AS (
-    SELECT start, key, name, {CALLS_OF_MODELS if by_model else ALL_CALLS}
-    FROM sums WHERE {"analytics_type = 'token_usage'" if by_model else "true"}
-    GROUP BY 1, 2, 3
-)
-SELECT items.*, start AT TIME ZONE :timezone AS here, NULL AS quarters FROM items
-UNION ALL
-SELECT NULL, NULL, NULL, {ALL_CALLS}, NULL, sum(quarters) FROM sums
+SELECT start, key, name, {ALL_CALLS if not by_model else _ALL_OR_OF_MODELS},
+    start AT TIME ZONE :timezone AS here, sum(quarters)::bigint AS quarters
+FROM ({" UNION ALL ".join(parts)}) AS sums
+GROUP BY GROUPING SETS ((start, key, name), ())
+{"HAVING GROUPING(start) = 1 OR bool_or(analytics_type = 'token_usage')" if by_model else ""}
 ORDER BY start NULLS FIRST, key, name LIMIT :most
 """
 
@@ -213,7 +219,7 @@ async def usage(db: AsyncEngine, user_id: str, wanted: Wanted) -> Found:
         if seam is not None:
             values |= seam.values(start, end)
         statement = _USAGE[wanted.bucket, wanted.group_by]
-        totals, *items = [Sums(*row) for row in await connection.execute(statement, values)]
+        totals, *items = [Sums(*row) for row in (await connection.execute(statement, values)).all()]
     refuse_too_many(items)
     if seam is not None and seam.asks(totals.quarters or 0):
         await days.ask_for_days(db, user_id, wanted.timezone)

@@ -5,7 +5,6 @@ import io
 from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime, timezone
 from decimal import Decimal
-from functools import lru_cache
 from typing import Annotated, Any
 
 from fastapi import Header, Query
@@ -144,13 +143,8 @@ def ends_of(row: Row[Any] | Sums) -> dict[str, int]:
 
 def start_of(row: Row[Any] | Sums) -> str:
     """The start of an item's bucket, RFC 3339, with the offset that its zone had then."""
-    return _start(row.start, row.here)
-
-
-@lru_cache(1024)
-def _start(start: datetime, here: datetime) -> str:
-    offset = here - start.astimezone(UTC).replace(tzinfo=None)
-    return start.astimezone(timezone(offset)).isoformat().replace("+00:00", "Z")
+    offset = row.here - row.start.astimezone(UTC).replace(tzinfo=None)
+    return row.start.astimezone(timezone(offset)).isoformat().replace("+00:00", "Z")
 
 
 def decimal_text(amount: Decimal | None) -> str:
