@@ -23,7 +23,7 @@ from shared.logs import get_logger
 SECONDS = 60.0
 ZONES = 4
 """Of one user, that are kept."""
-UNKNOWN_ZONE = "22023"
+_UNKNOWN_ZONE = "22023"
 """SQLSTATE that Postgres gives for a zone that it does not know: names may go with an update of its zone data."""
 _SLACK = "interval '24 hours'"
 _AGE = "interval '72 hours'"
@@ -41,13 +41,14 @@ _SUMS = (
 )
 _ADDED = ", ".join(f"sum({name})::bigint AS {name}" for name in _SUMS)
 
-# Asks no zone anything: one that the server does not know would fail for all.
+# Asks no zone anything: one that the server does not know would fail for all. In no order: one that fails otherwise, at which
+# the rest waits for the next minute, must not always come before the same others.
 _LISTED = text(f"""
 SELECT user_id::text AS user_id, timezone, unwanted FROM (
     SELECT user_id, timezone, closed_until < now() - {_AGE} - {_SLACK} AS behind, looked_at < now() - interval '30 days'
         OR row_number() OVER (PARTITION BY user_id ORDER BY looked_at DESC, timezone) > :zones AS unwanted
     FROM usage_zones
-) AS listed WHERE behind OR unwanted ORDER BY user_id, timezone
+) AS listed WHERE behind OR unwanted ORDER BY random()
 """)
 _DROP = text(f"DELETE FROM usage_zones WHERE {_ZONE}")
 
@@ -148,7 +149,7 @@ async def close_days(engine: AsyncEngine) -> int:
             while await _step(engine, zone):
                 steps += 1
         except DBAPIError as error:
-            if getattr(error.orig, "sqlstate", None) != UNKNOWN_ZONE:
+            if getattr(error.orig, "sqlstate", None) != _UNKNOWN_ZONE:
                 raise
             _log.warning("a time zone is not known any more", timezone=zone["timezone"])
             await _drop(engine, zone)

@@ -1,5 +1,6 @@
 """The price list in memory: read again when it was changed, every minute, and sooner when a model is missing from it."""
 
+import asyncio
 import time
 from collections.abc import Iterable
 
@@ -17,6 +18,8 @@ class PriceCache:
         self._prices: PriceList | None = None
         self._read_at = 0.0
         self._changed = False
+        self._turn = asyncio.Lock()
+        """Batches ask at the same time: of two reads the one that began first must not be kept as the newer one."""
 
     def forget(self) -> None:
         """What is in memory is not used for anything that begins after this."""
@@ -27,18 +30,19 @@ class PriceCache:
 
         Raises: Unavailable.
         """
-        age = time.monotonic() - self._read_at
-        if (
-            self._prices is None
-            or self._changed
-            or age > REFRESH_SECONDS
-            or (
-                age > MISSING_SECONDS
-                and not self._prices.models.issuperset(map(self._prices.priced_as, models))
-            )
-        ):
-            self._changed = False  # before it is read: what changes meanwhile may not be in it
-            self._prices = None
-            self._prices = await self._store.prices()
-            self._read_at = time.monotonic()
-        return self._prices
+        async with self._turn:
+            age = time.monotonic() - self._read_at
+            if (
+                self._prices is None
+                or self._changed
+                or age > REFRESH_SECONDS
+                or (
+                    age > MISSING_SECONDS
+                    and not self._prices.models.issuperset(map(self._prices.priced_as, models))
+                )
+            ):
+                self._changed = False  # before it is read: what changes meanwhile may not be in it
+                self._prices = None
+                self._prices = await self._store.prices()
+                self._read_at = time.monotonic()
+            return self._prices

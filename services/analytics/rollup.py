@@ -27,7 +27,10 @@ class NotCountable(Permanent):
 
 @dataclass(slots=True, kw_only=True)
 class Mark:
-    """Line 0: that the execution has been counted, and how it ended."""
+    """Line 0: that the execution has been counted, and how it ended.
+
+    Not frozen, nor is `Fact`: that would take some times as long to make, and there are thousands a second.
+    """
 
     execution_id: str
     user_id: str

@@ -1,6 +1,9 @@
 """A pull subscription that is quick with large batches."""
 
+import asyncio
+import contextlib
 import json
+import sys
 import time
 
 import nats.errors
@@ -24,10 +27,23 @@ class CollectingSubscription(JetStreamContext.PullSubscription):
     async def fetch(
         self, batch: int = 1, timeout: float | None = 5, heartbeat: float | None = None
     ) -> list[Msg]:
-        """Raises: nats.errors.TimeoutError, when there is nothing."""
-        seconds = 5.0 if timeout is None else timeout
-        end = time.monotonic() + seconds
+        """Raises: nats.errors.TimeoutError, when there is nothing. Cancelled, it gives back what has come."""
         found = self._delivered(batch)
+        try:
+            await self._collect(found, batch, 5.0 if timeout is None else timeout)
+        except asyncio.CancelledError:
+            with contextlib.suppress(nats.errors.Error):
+                for message in (*found, *self._delivered(sys.maxsize)):
+                    await (
+                        message.nak()
+                    )  # another replica, or the next start, need not wait until it was forgotten
+            raise
+        if not found:
+            raise nats.errors.TimeoutError
+        return found
+
+    async def _collect(self, found: list[Msg], batch: int, seconds: float) -> None:
+        end = time.monotonic() + seconds
         if len(found) < batch:
             await self._ask(batch - len(found), max(seconds - _MARGIN, _MARGIN))
         while len(found) < batch and (left := end - time.monotonic()) > 0:
@@ -38,9 +54,6 @@ class CollectingSubscription(JetStreamContext.PullSubscription):
             if not JetStreamContext.is_status_msg(message):
                 found.append(message)
             found += self._delivered(batch - len(found))
-        if not found:
-            raise nats.errors.TimeoutError
-        return found
 
     async def _ask(self, batch: int, seconds: float) -> None:
         request = {"batch": batch, "expires": int(seconds * 1_000_000_000)}

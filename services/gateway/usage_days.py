@@ -25,7 +25,7 @@ from shared.logs import get_logger
 
 ISOLATION = "REPEATABLE READ"
 MANY = 5000
-"""Quarters of an hour. Summing more than these takes so long that the zone's days are worth keeping."""
+"""Rows of `user_analytics`. Summing more than these takes so long that the zone's days are worth keeping."""
 ZONES = 4
 """Of one user, that are asked for within a day: analytics keeps as many, and closing a long range anew makes it wait."""
 SLACK = timedelta(hours=24)
@@ -34,7 +34,7 @@ SLACK = timedelta(hours=24)
 _log = get_logger(__name__)
 
 _DAY = "date_trunc('day', bucket, :timezone)"
-_MINE = "user_id = CAST(:user_id AS uuid)"
+MINE = "user_id = CAST(:user_id AS uuid)"
 
 # Where a closed day does not end at midnight, the zone's rules were changed since. A plan for any range at all, which Postgres
 # would make after a while, would read what everybody used in it.
@@ -43,13 +43,13 @@ SELECT low, greatest(low, least(high, coalesce(closed_until, '-infinity'))) AS h
     looked_at < now() - interval '1 day' AS long_ago, set_config('plan_cache_mode', 'force_custom_plan', true)
 FROM (SELECT date_trunc('day', CAST(:low AS timestamptz), :timezone) AS low,
     date_trunc('day', CAST(:high AS timestamptz), :timezone) AS high) AS whole
-LEFT JOIN usage_zones ON {_MINE} AND timezone = :timezone
+LEFT JOIN usage_zones ON {MINE} AND timezone = :timezone
     AND closed_until = date_trunc('day', closed_until, :timezone)
 """)
 
 BEFORE = f"bucket >= :start AND bucket < :before_end AND (bucket < :surely_before OR {_DAY} < :low)"
 AFTER = f"bucket >= :after_start AND bucket < :end AND (bucket >= :surely_after OR {_DAY} >= :high)"
-KEPT = f"{_MINE} AND timezone = :timezone AND start >= :low AND start < :high"
+KEPT = f"{MINE} AND timezone = :timezone AND start >= :low AND start < :high"
 """Together all of a range, each quarter once."""
 
 
@@ -74,9 +74,9 @@ class Seam:
             "surely_after": self.high + SLACK,
         }
 
-    def asks(self, quarters: int) -> bool:
+    def asks(self, rows: int) -> bool:
         """Whether days of this zone are to be kept, or still are to be: one that nobody looks at is dropped after 30 days."""
-        return quarters > MANY if self.long_ago is None else self.long_ago
+        return rows > MANY if self.long_ago is None else self.long_ago
 
 
 async def seam(connection: AsyncConnection, given: dict[str, Any]) -> Seam:
@@ -88,7 +88,7 @@ async def seam(connection: AsyncConnection, given: dict[str, Any]) -> Seam:
 _PATIENCE = text("SET LOCAL lock_timeout = '1s'")
 _ASK = text(f"""
 INSERT INTO usage_zones AS zone (user_id, timezone) SELECT CAST(:user_id AS uuid), :timezone
-WHERE (SELECT count(*) FROM usage_zones WHERE {_MINE} AND timezone <> :timezone
+WHERE (SELECT count(*) FROM usage_zones WHERE {MINE} AND timezone <> :timezone
     AND looked_at > now() - interval '1 day') < {ZONES}
 ON CONFLICT (user_id, timezone) DO UPDATE SET looked_at = now() WHERE zone.looked_at < now() - interval '1 day'
 """)

@@ -76,7 +76,8 @@ class Sums(NamedTuple):
     stopped: int
     failed: int
     here: datetime
-    quarters: int | None
+    rows: int
+    """Of `user_analytics`, that were summed."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -142,7 +143,6 @@ _ALL_OR_OF_MODELS = _SUMS.format(
         for name in _CALLS
     }
 )
-_MINE = "user_id = CAST(:user_id AS uuid)"
 _RANGE = "bucket >= :start AND bucket < :end"
 _START = "date_trunc(:bucket, bucket, :timezone) AS start"
 
@@ -152,8 +152,8 @@ def _usage(bucket: Bucket, group_by: GroupBy | None) -> str:
     ranges = (days.BEFORE, days.AFTER) if bucket is Bucket.DAY else (_RANGE,)
     parts = [
         f"""
-    SELECT {_START}, {_GROUPS[group_by]}, analytics_type, {EACH_SUM}, count(*) AS quarters
-    FROM user_analytics WHERE {_MINE} AND {these}
+    SELECT {_START}, {_GROUPS[group_by]}, analytics_type, {EACH_SUM}, count(*) AS rows
+    FROM user_analytics WHERE {days.MINE} AND {these}
     GROUP BY 1, 2, 3, 4"""
         for these in ranges
     ]
@@ -164,11 +164,11 @@ def _usage(bucket: Bucket, group_by: GroupBy | None) -> str:
     if by_model:
         parts.append(f"""
     SELECT {_START}, {_GROUPS[group_by]}, 'token_usage', {BARE_CALLS}, 0
-    FROM usage_ledger WHERE {_MINE} AND {_RANGE} AND {ARE_BARE}
+    FROM usage_ledger WHERE {days.MINE} AND {_RANGE} AND {ARE_BARE}
     GROUP BY 1, 2, 3""")
     return f"""
 SELECT start, key, name, {ALL_CALLS if not by_model else _ALL_OR_OF_MODELS},
-    start AT TIME ZONE :timezone AS here, sum(quarters)::bigint AS quarters
+    start AT TIME ZONE :timezone AS here, coalesce(sum(rows), 0)::bigint AS rows
 FROM ({" UNION ALL ".join(parts)}) AS sums
 GROUP BY GROUPING SETS ((start, key, name), ())
 {"HAVING GROUPING(start) = 1 OR bool_or(analytics_type = 'token_usage')" if by_model else ""}
@@ -221,7 +221,7 @@ async def usage(db: AsyncEngine, user_id: str, wanted: Wanted) -> Found:
         statement = _USAGE[wanted.bucket, wanted.group_by]
         totals, *items = [Sums(*row) for row in (await connection.execute(statement, values)).all()]
     refuse_too_many(items)
-    if seam is not None and seam.asks(totals.quarters or 0):
+    if seam is not None and seam.asks(totals.rows):
         await days.ask_for_days(db, user_id, wanted.timezone)
     return Found(start=start, end=end, items=items, totals=totals)
 

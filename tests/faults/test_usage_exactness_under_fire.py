@@ -18,7 +18,7 @@ async def test_every_token_and_tenth_decimal_after_replays_cuts_rebuilds_and_rep
 ) -> None:
     with ledger_database(tmp_path / "postgres") as server:
         for seed in range(ROUNDS):
-            async with clean_ledger(server, pool_size=8) as engine:
+            async with clean_ledger(server) as engine:
                 look_at_days(server)
                 prices = await Store(engine).prices()
                 events = await storm(engine, random.Random(seed), prices, EXECUTIONS)

@@ -128,5 +128,5 @@ def ledger_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Postgres
 @pytest.fixture
 async def engine(ledger_server: PostgresServer) -> AsyncIterator[AsyncEngine]:
     """That database as analytics reaches it; nothing is counted yet."""
-    async with clean_ledger(ledger_server, pool_size=8) as made:
+    async with clean_ledger(ledger_server) as made:
         yield made

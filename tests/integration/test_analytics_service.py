@@ -171,6 +171,21 @@ async def test_two_batches_are_stored_at_the_same_time_while_a_third_is_read(
             await until_counted(postgres, 6)
 
 
+async def test_what_it_had_fetched_but_not_counted_is_given_back_at_its_end(
+    server: NatsServer, postgres: PostgresServer, client: nats.Connection
+) -> None:
+    await append(client, 400)
+    async with analytics(server, postgres, analytics_batch=10):
+        await until(lambda: asyncio.to_thread(value, postgres, COUNTED))
+
+    async def nothing_is_held() -> bool:
+        info = await client.jetstream().consumer_info(EXECUTIONS, ANALYTICS_CONSUMER)
+        return info.num_ack_pending == 0
+
+    assert await asyncio.to_thread(value, postgres, COUNTED) != 400
+    await until(nothing_is_held, seconds=20)
+
+
 async def test_a_replay_of_the_whole_stream_by_two_replicas_changes_nothing(
     server: NatsServer, postgres: PostgresServer, client: nats.Connection
 ) -> None:

@@ -135,7 +135,7 @@ async def _compared(
 ) -> None:
     for _ in range(4):
         start = at - timedelta(days=dice.choice([2, 5])) + QUARTER * dice.randint(-110, 110)
-        end = at + timedelta(days=dice.choice([2, 5])) + QUARTER * dice.randint(-80, 110)
+        end = start + QUARTER * dice.choice([1, 40, 95, 97, 150, 193, 300, 700])
         wanted = Wanted(start=start, end=end, timezone=zone, bucket=Bucket.DAY, group_by=None)
         found = await usage(gateway.parts.db, person.user_id, wanted)
         given = {"zone": zone, "user": person.user_id, "start": start, "end": end}

@@ -105,7 +105,7 @@ async def test_nobody_counts_while_days_are_closed(ledger_server: PostgresServer
     assert await Store(zoned).differences() == []
 
 
-async def test_two_may_close_at_once(ledger_server: PostgresServer, zoned: AsyncEngine) -> None:
+async def test_several_may_close_at_once(ledger_server: PostgresServer, zoned: AsyncEngine) -> None:
     await count(
         zoned, [(datetime.now(UTC) - timedelta(days=10 * n), end(USERS[0], used())) for n in range(30)]
     )

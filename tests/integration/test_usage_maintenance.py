@@ -178,6 +178,7 @@ SELECT user_id, timezone, '2025-01-01Z', 'token_usage', 'e', 'Engine', 'm', 'pay
         ("sums", "surplus", "UPDATE user_analytics SET calls = calls + 1", "UPDATE user_analytics SET calls = calls - 1"),
         ("days", "missing: execution of", "UPDATE usage_zones SET closed_until = now()", "UPDATE usage_zones SET closed_until = '-infinity'"),
         ("days", "surplus: token_usage of", DAY_TOO_MUCH, "DELETE FROM usage_days"),
+        ("days", "not recognized", "UPDATE usage_zones SET timezone = 'Mars/Olympus', closed_until = now()", "DELETE FROM usage_zones"),
         ("grants", "lekhika_user may SELECT (cost) of usage_ledger, and should not", "GRANT SELECT (cost) ON usage_ledger TO lekhika_user", "REVOKE SELECT (cost) ON usage_ledger FROM lekhika_user"),
         ("policies", "not forced on executions", "ALTER TABLE executions NO FORCE ROW LEVEL SECURITY", "ALTER TABLE executions FORCE ROW LEVEL SECURITY"),
         ("policies", "users do not get just their own rows of executions", "CREATE POLICY everybody ON executions TO lekhika_user USING (true)", "DROP POLICY everybody ON executions"),

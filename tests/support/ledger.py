@@ -39,11 +39,11 @@ def ledger_database(folder: Path) -> Iterator[PostgresServer]:
 
 
 @asynccontextmanager
-async def clean_ledger(server: PostgresServer, pool_size: int = 4) -> AsyncIterator[AsyncEngine]:
+async def clean_ledger(server: PostgresServer) -> AsyncIterator[AsyncEngine]:
     """Nothing is counted yet. The engine is that of analytics."""
     with psycopg.connect(server.url) as connection:
         connection.execute(CLEAN)
-    made = make_engine(service_url(server, "analytics"), application="test", pool_size=pool_size)
+    made = make_engine(service_url(server, "analytics"), application="test", pool_size=8)
     yield made
     await made.dispose()
 

@@ -6,11 +6,11 @@ from datetime import UTC, datetime
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from services.analytics.pricing import PriceList
-from services.analytics.rollup import entry_of
-from services.analytics.store import Arrived, Origin, Store
+from services.analytics.store import Store
 from shared import events as ev
 from shared.ids import new_id
 from shared.usage import Certainty, ModelUsage, Tier, Tokens, kind_of
+from tests.support.ledger import arrive
 
 FLASH, PRO = "gemini-3.8-flash", "gemini-3.8-pro"
 
@@ -51,12 +51,9 @@ async def count(
     analytics: AsyncEngine, ends: Sequence[tuple[datetime, ev.TerminalEvent]], prices: PriceList | None = None
 ) -> list[str]:
     """What the service does with ends that were stored at these times. Gives their executions."""
-    arrived = []
-    for time, event in ends:
-        recorded = ev.Recorded(
-            execution_id=new_id(), event=event, seq=9, time=time, after=8, message_id=new_id()
-        )
-        origin = Origin(event_id=new_id(), execution_id=recorded.execution_id, seq=9, time=time, body=b"")
-        arrived.append(Arrived(origin=origin, entry=entry_of(recorded, prices or PriceList([]))))
-    assert (await Store(analytics).count(arrived)).new == len(ends)
-    return [one.origin.execution_id for one in arrived]
+    recorded = [
+        ev.Recorded(execution_id=new_id(), event=event, seq=9, time=time, after=8, message_id=new_id())
+        for time, event in ends
+    ]
+    assert (await Store(analytics).count(arrive(recorded, prices or PriceList([])))).new == len(ends)
+    return [one.execution_id for one in recorded]
