@@ -1,5 +1,6 @@
 """The analytics service, put together: terminal events of the log become ledger and rollups."""
 
+import asyncio
 import contextlib
 from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import Any
@@ -20,6 +21,7 @@ from services.analytics.store import Store
 from services.analytics.subscription import CollectingSubscription
 from services.analytics.watch import Watch, require_consumer
 from shared.db import make_engine
+from shared.errors import Permanent
 from shared.health import health_server
 from shared.heartbeat import Heartbeat
 from shared.log_shipping import LogShipper
@@ -80,19 +82,22 @@ async def _running(
     broker: NatsBroker, subscriber: BatchPullStreamSubscriber, intake: Intake
 ) -> AsyncIterator[None]:
     await broker.start()
-    if subscriber.subscription is not None:
-        # In time for the first batch: only its second fetch has anything to lose.
-        subscriber.subscription = CollectingSubscription(subscriber.subscription)
+    if subscriber.subscription is None:
+        raise Permanent("analytics is not subscribed")
+    # In time for the first batch: only its second fetch has anything to lose.
+    subscriber.subscription = subscription = CollectingSubscription(subscriber.subscription)
     try:
         yield
     finally:
-        with contextlib.suppress(nats.errors.Error):  # it can not take leave of a server that is away
-            await (
-                subscriber.stop()
-            )  # nothing more is fetched, and what waits for room gets it or is given back
-        await intake.close(FINISH_SECONDS)  # its acknowledgements need the broker's connection
-        with contextlib.suppress(nats.errors.Error):
+        # What is acknowledged or given back needs the broker's connection.
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(FINISH_SECONDS):
+                await subscription.leave()
+        await intake.close(FINISH_SECONDS)
+        try:
             await broker.stop()
+        except* nats.errors.Error:
+            pass  # it can not take leave of a server that is away
 
 
 @contextlib.asynccontextmanager

@@ -23,24 +23,36 @@ class CollectingSubscription(JetStreamContext.PullSubscription):
 
     def __init__(self, inner: JetStreamContext.PullSubscription) -> None:
         self.__dict__ = vars(inner)
+        self._leaving, self._left = asyncio.Event(), asyncio.Event()
 
     async def fetch(
         self, batch: int = 1, timeout: float | None = 5, heartbeat: float | None = None
     ) -> list[Msg]:
-        """Raises: nats.errors.TimeoutError, when there is nothing. Cancelled, it gives back what has come."""
-        found = self._delivered(batch)
-        try:
+        """Raises: nats.errors.TimeoutError, when there is nothing. After `leave` it only waits to be cancelled."""
+        if not self._leaving.is_set():
+            found = self._delivered(batch)
             await self._collect(found, batch, 5.0 if timeout is None else timeout)
-        except asyncio.CancelledError:
-            with contextlib.suppress(nats.errors.Error):
-                for message in (*found, *self._delivered(sys.maxsize)):
-                    await (
-                        message.nak()
-                    )  # another replica, or the next start, need not wait until it was forgotten
-            raise
-        if not found:
-            raise nats.errors.TimeoutError
-        return found
+            if self._leaving.is_set():
+                await self._give_back(found)
+            elif found:
+                return found
+            else:
+                raise nats.errors.TimeoutError
+        self._left.set()
+        await asyncio.Event().wait()
+        raise nats.errors.TimeoutError
+
+    async def leave(self) -> None:
+        """Returns when nothing is fetched any more, and what has come since the last batch was given back."""
+        self._leaving.set()
+        await self._left.wait()
+
+    async def _give_back(self, found: list[Msg]) -> None:
+        """Another replica, or the next start, need not wait until the server takes these for lost."""
+        with contextlib.suppress(nats.errors.Error, TimeoutError):
+            await self._nc.flush()  # the last request has ended: what it brought is here now
+            for message in (*found, *self._delivered(sys.maxsize)):
+                await message.nak()
 
     async def _collect(self, found: list[Msg], batch: int, seconds: float) -> None:
         end = time.monotonic() + seconds
