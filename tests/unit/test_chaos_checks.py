@@ -8,7 +8,7 @@ from shared import events as ev
 from tests.support import make
 from tests.support.chaos.call_checks import call_faults
 from tests.support.chaos.evidence import Call, Evidence, unix
-from tests.support.chaos.log_checks import history_faults, request_faults
+from tests.support.chaos.log_checks import failure_faults, history_faults, request_faults
 from tests.support.chaos.people import Asked
 from tests.support.chaos.plan import Settings, draw
 from tests.support.chaos.usage_checks import usage_faults
@@ -90,6 +90,21 @@ def test_requests_that_are_lost_doubled_or_unheard_of_are_seen() -> None:
     doubled = Asked(request, ids={"x", "y"})
     assert any("one key gave" in f for f in request_faults(evidence(history, asked={"m": doubled})))
     only(request_faults(evidence(history)), "nobody asked for it")
+
+
+def test_a_failure_that_nobody_asked_for_is_seen() -> None:
+    state = make.folded(make.history(*RUN))
+    overloaded = ending.failed(state, ev.ErrorInfo(code="overloaded", message="Try again later."))
+    history = make.history(*RUN, overloaded, execution_id="x")
+    (request,) = draw(Settings(seed=1, executions=1, kills=0, pause=1)).requests
+
+    def faults(options: str, limits: dict[str, int]) -> list[str]:
+        asked = {"m": Asked(replace(request, options=options, limits=limits), ids={"x"})}
+        return list(failure_faults(evidence(history, asked=asked)))
+
+    only(faults("fault=status_503 times=1", {}), "failed with overloaded")
+    only(faults("", {"seconds": 3}), "failed with overloaded")
+    assert not faults("fault=status_503 times=1", {"seconds": 3})
 
 
 def test_the_same_seed_draws_the_same_plan() -> None:

@@ -6,6 +6,7 @@ from collections.abc import Iterator, Sequence
 from shared import events as ev
 from shared.execution import fold
 from tests.support.chaos.evidence import Evidence
+from tests.support.chaos.plan import Request
 
 
 def log_faults(evidence: Evidence) -> Iterator[str]:
@@ -72,12 +73,19 @@ def stop_faults(evidence: Evidence) -> Iterator[str]:
                 yield f"{mark} ({state.id}): a stop was answered 200 with {status}"
 
 
+def _refusals(request: Request) -> Iterator[str]:
+    """The codes that it may fail with."""
+    if "fault=safety" in request.options:
+        yield "answer_blocked"
+    if "fault=status_503" in request.options and "seconds" in request.limits:
+        yield "overloaded"  # the wait before another try would pass the limit
+
+
 def failure_faults(evidence: Evidence) -> Iterator[str]:
-    """Nothing fails but what its provider refuses; whatever dies, the work goes on."""
+    """Nothing fails but what its provider refuses, for good or until the time is up; whatever dies, the work goes on."""
     for key, state in evidence.states.items():
         asked = evidence.asked.get(evidence.marks[key])
-        refused = asked is not None and "fault=safety" in asked.request.options
-        if state.error is not None and not (refused and state.error.code == "answer_blocked"):
+        if state.error is not None and (asked is None or state.error.code not in _refusals(asked.request)):
             yield f"{key}: failed with {state.error.code}: {state.error.message} ({story(evidence.histories[key])})"
 
 
