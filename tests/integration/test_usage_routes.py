@@ -359,13 +359,15 @@ async def _told_of_outages(client: httpx.AsyncClient, postgres: PostgresServer, 
     await asyncio.to_thread(postgres.start)
     await until(lambda: _answers(client))
     await asyncio.to_thread(server.kill)
-    await until(lambda: _no_lag_known(client))
+    await until(lambda: _lag_is_known(client, so=False))
     await asyncio.to_thread(server.start)
+    await until(lambda: _lag_is_known(client, so=True))
 
 
-async def _no_lag_known(client: httpx.AsyncClient) -> bool:
+async def _lag_is_known(client: httpx.AsyncClient, *, so: bool) -> bool:
     found = await get(client)
-    return found["lag_seconds"] is None and found["as_of"] is not None
+    assert found["as_of"] is not None
+    return (found["lag_seconds"] is not None) is so
 
 
 async def _answers(client: httpx.AsyncClient) -> bool:
