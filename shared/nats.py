@@ -16,7 +16,7 @@ import ssl
 import time
 from collections.abc import Callable, Coroutine
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 from nats.aio.client import Client
@@ -26,6 +26,9 @@ from pydantic import SecretStr
 from shared import conventions as names
 from shared.errors import Permanent, Unavailable
 from shared.tasks import spawn
+
+if TYPE_CHECKING:
+    from faststream.nats import NatsBroker
 
 FIRST_CONNECT_SECONDS = 15.0
 PING_SECONDS = 5
@@ -136,6 +139,19 @@ def broker_options(
         "logger": logging.getLogger("broker"),  # FastStream's own one writes colours to stderr
         "log_level": logging.DEBUG,  # two lines for every message else; failures are logged as errors anyway
     }
+
+
+async def stop_broker(broker: "NatsBroker") -> None:
+    """Ends its subscriptions and its connection.
+
+    One that can not take leave of its server, because that is away, is closed: it would come back by itself, and stay.
+    """
+    connection = broker._connection  # noqa: SLF001 - it has no public name, and none at all after it was stopped
+    try:
+        await broker.stop()
+    except* Error:
+        if connection is not None:
+            await connection.close()
 
 
 def _security(context: ssl.SSLContext | None) -> dict[str, Any]:

@@ -5,7 +5,6 @@ import contextlib
 from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import Any
 
-import nats.errors
 from faststream import AckPolicy
 from faststream.message import StreamMessage
 from faststream.nats import JStream, NatsBroker, PullSub
@@ -26,7 +25,7 @@ from shared.health import health_server
 from shared.heartbeat import Heartbeat
 from shared.log_shipping import LogShipper
 from shared.logs import LineMaker
-from shared.nats import broker_options, connect, pull_inbox
+from shared.nats import broker_options, connect, pull_inbox, stop_broker
 from shared.service import Stop
 from shared.subjects import ANALYTICS_CONSUMER, CHANGED_MODELS, EXECUTIONS, event_subject
 from shared.tasks import cancel_and_wait, spawn
@@ -94,10 +93,7 @@ async def _running(
             async with asyncio.timeout(FINISH_SECONDS):
                 await subscription.leave()
         await intake.close(FINISH_SECONDS)
-        try:
-            await broker.stop()
-        except* nats.errors.Error:
-            pass  # it can not take leave of a server that is away
+        await stop_broker(broker)
 
 
 @contextlib.asynccontextmanager

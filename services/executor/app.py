@@ -35,7 +35,7 @@ from shared.heartbeat import Heartbeat
 from shared.log import ExecutionLog
 from shared.log_shipping import LogShipper
 from shared.logs import LineMaker
-from shared.nats import Connection, broker_options, connect
+from shared.nats import Connection, broker_options, connect, stop_broker
 from shared.service import Stop, spare_the_collector
 from shared.tasks import cancel_and_wait, spawn
 from shared.topology import missing
@@ -170,8 +170,7 @@ async def _signals(
     try:
         yield
     finally:
-        with contextlib.suppress(nats.errors.Error):  # it can not take leave of a server that is away
-            await broker.stop()
+        await stop_broker(broker)
 
 
 async def main(settings: ExecutorSettings, stop: Stop, maker: LineMaker) -> None:

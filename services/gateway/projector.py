@@ -15,6 +15,7 @@ from shared import conventions as names
 from shared.db import make_engine
 from shared.errors import Retryable, Unavailable
 from shared.logs import get_logger
+from shared.nats import stop_broker
 from shared.service import Stop
 
 LOOK_SECONDS = 1.0
@@ -86,8 +87,7 @@ class Projector:
             yield
         finally:
             leaving.set()
-            with contextlib.suppress(nats.errors.Error):  # it can not take leave of a server that is away
-                await broker.stop()
+            await stop_broker(broker)
 
 
 async def _set_within(stop: Stop, seconds: float) -> bool:
