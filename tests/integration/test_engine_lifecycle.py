@@ -43,7 +43,8 @@ async def test_every_change_makes_a_version_that_stays(
     ada: httpx.AsyncClient, database: Database, path: str
 ) -> None:
     for name in ("One", "Two", "Two", "Three"):
-        await ada.put(path, json=engine(name))
+        stored = await ada.put(path, json=engine(name))
+        assert stored.is_success, stored.text
     assert await names(ada, path) == [(3, "Three", True), (2, "Two", False), (1, "One", False)]
     first = await ada.get(f"{path}/versions/1")
     assert (first.json()["name"], first.json()["version"], first.headers["ETag"][:3]) == ("One", 1, '"1-')

@@ -96,7 +96,7 @@ def test_every_way_out_of_the_live_view_shows_the_cursor_again_on_a_new_line(
         process.send_signal(number)
     shown = begin + read_until(terminal)
     os.close(terminal)
-    assert process.wait(30) == code
+    assert process.wait(30) == code, shown
     assert shown.rfind(SHOW) > shown.rfind(HIDE) > -1
     assert shown[: shown.rfind(SHOW)].endswith(b"\r\n")
     assert b"Traceback" not in shown
