@@ -92,10 +92,7 @@ def _require_sight(connection: psycopg.Connection[Any]) -> None:
 def _check(connection: psycopg.Connection[Any], name: str, proves: str, find: Find) -> Check:
     try:
         faults = list(find(connection))
-    except (
-        psycopg.ProgrammingError,
-        psycopg.DataError,
-    ) as error:  # the latter for a zone that the server has no more
+    except (psycopg.ProgrammingError, psycopg.DataError) as error:  # data: a zone that the server has no more
         connection.rollback()
         faults = [str(error).splitlines()[0]]
     more = f"; and {len(faults) - _SHOWN} more" if len(faults) > _SHOWN else ""

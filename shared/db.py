@@ -6,7 +6,7 @@ from enum import StrEnum
 
 from sqlalchemy import text
 from sqlalchemy.engine import make_url
-from sqlalchemy.exc import InterfaceError, OperationalError
+from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
 
@@ -106,6 +106,11 @@ async def transaction(
 async def act_as(connection: AsyncConnection, role: Role, user_id: str | None = None) -> None:
     """From here on to the end of the transaction."""
     await connection.execute(_BIND, {"role": role.value, "user_id": user_id or ""})
+
+
+def is_unknown_zone(error: DBAPIError) -> bool:
+    """Whether it is of a time zone that the server does not know: names may go with an update of its zone data."""
+    return getattr(error.orig, "sqlstate", None) == "22023"
 
 
 def _first_line(error: Exception) -> str:

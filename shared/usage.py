@@ -17,6 +17,10 @@ class Certainty(StrEnum):
     UNKNOWN = "unknown"
 
 
+MOST_ZONES = 4
+"""Time zones of one user in which analytics keeps days of usage summed; and which are asked for within a day, since whoever
+counts waits while a long range is closed.
+"""
 _WEAKNESS = {Certainty.MEASURED: 0, Certainty.ESTIMATED: 1, Certainty.UNKNOWN: 2}
 
 

@@ -16,15 +16,12 @@ from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from services.analytics.statements import LOCK_ROLLUPS
-from shared.db import transaction
+from shared.db import is_unknown_zone, transaction
 from shared.errors import Unavailable
 from shared.logs import get_logger
+from shared.usage import MOST_ZONES
 
 SECONDS = 60.0
-ZONES = 4
-"""Of one user, that are kept."""
-_UNKNOWN_ZONE = "22023"
-"""SQLSTATE that Postgres gives for a zone that it does not know: names may go with an update of its zone data."""
 _SLACK = "interval '24 hours'"
 _AGE = "interval '72 hours'"
 """Days are closed a day later than the triggers of the ninth revision begin to watch; they say why."""
@@ -138,7 +135,7 @@ async def close_days(engine: AsyncEngine) -> int:
     Raises: Unavailable; what was closed by then stays so.
     """
     async with transaction(engine) as connection:
-        listed = (await connection.execute(_LISTED, {"zones": ZONES})).mappings().all()
+        listed = (await connection.execute(_LISTED, {"zones": MOST_ZONES})).mappings().all()
     steps = 0
     for row in listed:
         zone = {"user_id": row["user_id"], "timezone": row["timezone"]}
@@ -149,7 +146,7 @@ async def close_days(engine: AsyncEngine) -> int:
             while await _step(engine, zone):
                 steps += 1
         except DBAPIError as error:
-            if getattr(error.orig, "sqlstate", None) != _UNKNOWN_ZONE:
+            if not is_unknown_zone(error):
                 raise
             _log.warning("a time zone is not known any more", timezone=zone["timezone"])
             await _drop(engine, zone)

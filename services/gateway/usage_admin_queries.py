@@ -12,14 +12,13 @@ from sqlalchemy import Row, text
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from services.gateway.usage_queries import (
-    ALL_CALLS,
     ARE_BARE,
     BARE_CALLS,
-    CALLS_OF_MODELS,
     EACH_SUM,
     MOST_ITEMS,
     Period,
     bounds,
+    by_groups,
     refuse_too_many,
 )
 from shared.db import Role, transaction
@@ -70,33 +69,27 @@ _START = """CASE WHEN CAST(:bucket AS text) = 'all' THEN CAST(:start AS timestam
         ELSE date_trunc(nullif(CAST(:bucket AS text), 'all'), bucket, :timezone) END AS start"""
 _WANTED = """bucket >= :start AND bucket < :end
         AND (CAST(:user_id AS uuid) IS NULL OR user_id = CAST(:user_id AS uuid))"""
-_NAMES = "(SELECT display_name FROM users WHERE id = items.key::uuid)"
+_NAMES = "(SELECT display_name FROM users WHERE id = answer.key::uuid)"
 
 
 def _usage(group_by: AdminGroup | None) -> str:
     by_model = group_by in (AdminGroup.MODEL, AdminGroup.KIND)
-    name = _NAMES if group_by is AdminGroup.USER else "items.name"
-    bare = f"""
-    UNION ALL
-    SELECT {_START}, {_GROUPS[group_by]}, 'token_usage', {BARE_CALLS}, 0, 0
-    FROM usage_ledger WHERE {_WANTED} AND {ARE_BARE}
-    GROUP BY 1, 2, 3"""
-    return f"""
-WITH sums AS MATERIALIZED (
+    parts = [
+        f"""
     SELECT {_START}, {_GROUPS[group_by]}, analytics_type, {EACH_SUM}, sum(total_cost) AS total_cost,
         sum(unpriced_tokens) AS unpriced_tokens
     FROM user_analytics WHERE {_WANTED}
-    GROUP BY 1, 2, 3, 4{bare if by_model else ""}
-), items AS (
-    SELECT start, key, name, {CALLS_OF_MODELS if by_model else ALL_CALLS}, {_COST}
-    FROM sums WHERE {"analytics_type = 'token_usage'" if by_model else "true"}
-    GROUP BY 1, 2, 3
-), answer AS (
-    SELECT items.*, {name} AS called, start AT TIME ZONE :timezone AS here FROM items
-    UNION ALL
-    SELECT NULL, NULL, NULL, {ALL_CALLS}, {_COST}, NULL, NULL FROM sums
-)
-SELECT * FROM answer ORDER BY start NULLS FIRST, cost DESC, key, called LIMIT :most
+    GROUP BY 1, 2, 3, 4"""
+    ]
+    if by_model:
+        parts.append(f"""
+    SELECT {_START}, {_GROUPS[group_by]}, 'token_usage', {BARE_CALLS}, 0, 0
+    FROM usage_ledger WHERE {_WANTED} AND {ARE_BARE}
+    GROUP BY 1, 2, 3""")
+    return f"""
+SELECT answer.*, {_NAMES if group_by is AdminGroup.USER else "name"} AS called
+FROM ({by_groups(parts, by_model=by_model, more=_COST)}) AS answer
+ORDER BY start NULLS FIRST, cost DESC, key, called LIMIT :most
 """
 
 

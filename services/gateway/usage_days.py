@@ -22,12 +22,11 @@ from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 from shared.db import Role, transaction
 from shared.errors import Unavailable
 from shared.logs import get_logger
+from shared.usage import MOST_ZONES
 
 ISOLATION = "REPEATABLE READ"
 MANY = 5000
 """Rows of `user_analytics`. Summing more than these takes so long that the zone's days are worth keeping."""
-ZONES = 4
-"""Of one user, that are asked for within a day: analytics keeps as many, and closing a long range anew makes it wait."""
 SLACK = timedelta(hours=24)
 """More than any zone's days and their quarters are out of order."""
 
@@ -89,7 +88,7 @@ _PATIENCE = text("SET LOCAL lock_timeout = '1s'")
 _ASK = text(f"""
 INSERT INTO usage_zones AS zone (user_id, timezone) SELECT CAST(:user_id AS uuid), :timezone
 WHERE (SELECT count(*) FROM usage_zones WHERE {MINE} AND timezone <> :timezone
-    AND looked_at > now() - interval '1 day') < {ZONES}
+    AND looked_at > now() - interval '1 day') < {MOST_ZONES}
 ON CONFLICT (user_id, timezone) DO UPDATE SET looked_at = now() WHERE zone.looked_at < now() - interval '1 day'
 """)
 

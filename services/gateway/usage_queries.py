@@ -2,7 +2,7 @@
 
 # ruff: noqa: S608 - every part of these texts is a constant of this file
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from enum import StrEnum
@@ -14,14 +14,12 @@ from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from services.gateway import usage_days as days
 from services.gateway.problems import FieldError, Problem, invalid
-from shared.db import Role, transaction
+from shared.db import Role, is_unknown_zone, transaction
 
 MOST_DAYS = 400
 MOST_ITEMS = 20_000
 """In one answer."""
 YEARS = range(2000, 2200)
-_WRONG_VALUE = "22023"
-"""SQLSTATE that Postgres gives for a time zone it does not know."""
 
 
 class Bucket(StrEnum):
@@ -98,10 +96,14 @@ _SUMS = """
     sum(completed)::bigint AS completed, sum(stopped)::bigint AS stopped, sum(failed)::bigint AS failed"""
 # Rows of type `execution` count all calls, those of type `token_usage` only calls that have tokens, but by model.
 _CALLS = ("estimated_calls", "unknown_calls")
-_FILTERED = "sum({name}) FILTER (WHERE analytics_type = '{type}')"
-ALL_CALLS, CALLS_OF_MODELS = (
-    _SUMS.format(**{name: _FILTERED.format(name=name, type=kind) for name in _CALLS})
-    for kind in ("execution", "token_usage")
+_FILTERED = "sum({name}) FILTER (WHERE analytics_type = 'execution')"
+ALL_CALLS = _SUMS.format(**{name: _FILTERED.format(name=name) for name in _CALLS})
+# The totals have all calls; a model's group has those of its rows, which are of one type.
+_ALL_OR_OF_MODELS = _SUMS.format(
+    **{
+        name: f"CASE WHEN GROUPING(start) = 1 THEN {_FILTERED.format(name=name)} ELSE sum({name}) END"
+        for name in _CALLS
+    }
 )
 
 _COLUMNS = (
@@ -136,15 +138,21 @@ _GROUPS = {
     GroupBy.MODEL: "model AS key, NULL AS name",
     GroupBy.KIND: "model_type AS key, NULL AS name",
 }
-# The totals have all calls; a model's group has those of its rows, which are of one type.
-_ALL_OR_OF_MODELS = _SUMS.format(
-    **{
-        name: f"CASE WHEN GROUPING(start) = 1 THEN {_FILTERED.format(name=name, type='execution')} ELSE sum({name}) END"
-        for name in _CALLS
-    }
-)
 _RANGE = "bucket >= :start AND bucket < :end"
 _START = "date_trunc(:bucket, bucket, :timezone) AS start"
+
+
+def by_groups(parts: Iterable[str], *, by_model: bool, more: str) -> str:
+    """The sums of what the parts select, by start, key and name; and of all of it, in a row without a start.
+
+    `more`: further columns. By model, what is not of a model counts in the row of all only.
+    """
+    return f"""
+SELECT start, key, name, {_ALL_OR_OF_MODELS if by_model else ALL_CALLS}, start AT TIME ZONE :timezone AS here, {more}
+FROM ({" UNION ALL ".join(parts)}) AS sums
+GROUP BY GROUPING SETS ((start, key, name), ())
+{"HAVING GROUPING(start) = 1 OR bool_or(analytics_type = 'token_usage')" if by_model else ""}
+"""
 
 
 def _usage(bucket: Bucket, group_by: GroupBy | None) -> str:
@@ -166,14 +174,8 @@ def _usage(bucket: Bucket, group_by: GroupBy | None) -> str:
     SELECT {_START}, {_GROUPS[group_by]}, 'token_usage', {BARE_CALLS}, 0
     FROM usage_ledger WHERE {days.MINE} AND {_RANGE} AND {ARE_BARE}
     GROUP BY 1, 2, 3""")
-    return f"""
-SELECT start, key, name, {ALL_CALLS if not by_model else _ALL_OR_OF_MODELS},
-    start AT TIME ZONE :timezone AS here, coalesce(sum(rows), 0)::bigint AS rows
-FROM ({" UNION ALL ".join(parts)}) AS sums
-GROUP BY GROUPING SETS ((start, key, name), ())
-{"HAVING GROUPING(start) = 1 OR bool_or(analytics_type = 'token_usage')" if by_model else ""}
-ORDER BY start NULLS FIRST, key, name LIMIT :most
-"""
+    sums = by_groups(parts, by_model=by_model, more="coalesce(sum(rows), 0)::bigint AS rows")
+    return f"{sums} ORDER BY start NULLS FIRST, key, name LIMIT :most"
 
 
 _USAGE = {
@@ -248,7 +250,7 @@ async def bounds(connection: AsyncConnection, wanted: Period) -> tuple[datetime,
     try:
         start, end = (await connection.execute(_BOUNDS, values)).one()
     except DBAPIError as error:
-        if getattr(error.orig, "sqlstate", None) == _WRONG_VALUE:
+        if is_unknown_zone(error):
             raise _wrong("timezone", "is not the name of a time zone, such as Europe/Vienna") from None
         raise
     if start >= end:

@@ -16,7 +16,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from deploy.local.postgres import PostgresServer
 from services.analytics import closed_days
-from services.analytics.closed_days import ZONES, close_days, keep_closed
+from services.analytics.closed_days import close_days, keep_closed
 from services.analytics.pricing import PriceList
 from services.analytics.statements import COUNT, LOCK_ROLLUPS
 from services.analytics.store import Store, _parameters
@@ -24,6 +24,7 @@ from services.gateway import usage_days
 from shared.db import Role, transaction
 from shared.errors import Unavailable
 from shared.tasks import cancel_and_wait, spawn
+from shared.usage import MOST_ZONES
 from tests.support.gateway import Database, Gateway, Person
 from tests.support.ledger import USERS, arrive, rows
 from tests.support.ledger import end as drawn_end
@@ -168,7 +169,6 @@ async def test_a_zone_that_the_server_does_not_know_any_more_goes_and_holds_noth
 async def test_zones_that_nobody_looks_at_go_and_of_many_those_looked_at_last_stay(
     ledger_server: PostgresServer, zoned: AsyncEngine
 ) -> None:
-    assert ZONES == usage_days.ZONES
     await close_days(zoned)
     with psycopg.connect(ledger_server.url) as connection:
         connection.execute("UPDATE usage_zones SET looked_at = now() - interval '31 days'")
@@ -181,7 +181,7 @@ async def test_zones_that_nobody_looks_at_go_and_of_many_those_looked_at_last_st
     assert rows(ledger_server, ZONES_OF.format(USERS[0])) == []
     assert rows(ledger_server, "SELECT * FROM usage_days") == []
     assert rows(ledger_server, ZONES_OF.format(USERS[1])) == [
-        {"timezone": f"Etc/GMT+{days}"} for days in range(ZONES)
+        {"timezone": f"Etc/GMT+{days}"} for days in range(MOST_ZONES)
     ]
 
 
@@ -234,7 +234,7 @@ async def test_who_used_little_has_no_zone(
 async def test_a_look_is_noted_once_a_day_and_no_more_zones_are_asked_for_than_are_kept(
     uma: httpx.AsyncClient, database: Database, person: Person
 ) -> None:
-    zones = [f"Etc/GMT+{n}" for n in range(ZONES + 1)]
+    zones = [f"Etc/GMT+{n}" for n in range(MOST_ZONES + 1)]
     looked = f"SELECT looked_at::text FROM usage_zones WHERE user_id = '{person.user_id}' ORDER BY timezone"
     for zone in zones:
         await look(uma, zone)
