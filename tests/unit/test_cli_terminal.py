@@ -8,7 +8,6 @@ import subprocess
 import sys
 import threading
 from collections.abc import Iterator
-from functools import partial
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
@@ -68,6 +67,12 @@ def read_until(terminal: int, *wanted: bytes) -> bytes:
     return read
 
 
+def _as_in_a_terminal() -> None:
+    """Whoever runs the tests in the background, or with nohup, has these ignored, and what they start too."""
+    for number in (signal.SIGINT, signal.SIGHUP):
+        signal.signal(number, signal.SIG_DFL)
+
+
 @pytest.mark.parametrize(
     ("signals", "code"),
     [
@@ -87,8 +92,7 @@ def test_every_way_out_of_the_live_view_shows_the_cursor_again_on_a_new_line(
         stdout=other_end,
         stderr=other_end,
         env=os.environ | own,
-        # As in a terminal: whoever runs the tests in the background has it ignored.
-        preexec_fn=partial(signal.signal, signal.SIGINT, signal.SIG_DFL),
+        preexec_fn=_as_in_a_terminal,
     )
     os.close(other_end)
     begin = read_until(terminal, HIDE, b"outline")
