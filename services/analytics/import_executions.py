@@ -20,9 +20,8 @@ from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 from services.analytics import acts
 from services.analytics.import_lines import Fault, Line, Names, entry_of, gather, read
 from services.analytics.maintenance import run_program
-from services.analytics.rollup import Entry
 from services.analytics.statements import KNOWN_IDS, KNOWN_USERS, TIERS
-from services.analytics.store import Arrived, Origin, Store
+from services.analytics.store import Arrived, Store
 from shared import json_values
 from shared.csv_cells import harmless
 from shared.db import transaction
@@ -140,7 +139,9 @@ async def import_executions(engine: AsyncEngine, wanted: Wanted) -> dict[str, An
         await acts.record(engine, "usage.import", {"executions": len(ready)})
         for start in range(0, len(ready), CHUNK):
             chunk = ready[start : start + CHUNK]
-            counted = await store.count([_arrived(entry_of(group, tiers, prices)) for group in chunk])
+            counted = await store.count(
+                [Arrived(seq=0, body=b"", entry=entry_of(group, tiers, prices)) for group in chunk]
+            )
             new += counted.new
             refused = {reject.origin.execution_id: reject.detail for reject in counted.rejects}
             faults += [
@@ -181,14 +182,6 @@ async def _new(
         elif imported is None:
             good.append(group)
     return good, sum(known.values()), faults
-
-
-def _arrived(entry: Entry) -> Arrived:
-    mark = entry.mark
-    origin = Origin(
-        event_id=mark.event_id, execution_id=mark.execution_id, seq=0, time=mark.ended_at, body=b""
-    )
-    return Arrived(origin=origin, entry=entry)
 
 
 def _write(file: Path, faults: Sequence[Fault]) -> None:

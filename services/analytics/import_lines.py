@@ -13,7 +13,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from services.analytics.pricing import PriceList
-from services.analytics.rollup import Entry, Mark, bucket_of, facts_of
+from services.analytics.rollup import Entry, Mark, facts_of
 from shared.usage import Certainty, ModelUsage, Tier, Tokens, kind_of
 
 OUTCOMES = ("completed", "stopped", "failed")
@@ -245,7 +245,6 @@ def entry_of(group: list[Line], tiers: Mapping[str, Tier], prices: PriceList) ->
         user_id=user_id,
         engine_id=engine_id,
         engine_name=engine_name,
-        bucket=bucket_of(ended),
         ended_at=ended,
         event_id=f"import:{first.execution_id}",
         outcome=outcome,

@@ -3,7 +3,7 @@
 import asyncio
 import contextlib
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC
 
@@ -18,7 +18,7 @@ from services.analytics.rollup import NotCountable, entry_of, event_id
 from services.analytics.store import Arrived, Counted, Origin, Reject, Store
 from shared import conventions as names
 from shared.errors import Unavailable, UnknownEvent
-from shared.events import ExecutionCompleted, ExecutionFailed, ExecutionStopped, Recorded
+from shared.events import Recorded, is_end
 from shared.fault_points import Point, reach
 from shared.logs import get_logger
 from shared.messages import MESSAGE_ID, from_delivery
@@ -111,15 +111,16 @@ class Intake:
         for start in range(0, len(messages), SLICE):
             await asyncio.sleep(0)
             read, rejects = _read(messages[start : start + SLICE])
-            prices = await self._prices.for_models(
-                {model for recorded, _ in read for model in _models(recorded)}
-            )
+            prices = await self._prices.for_models(_models(recorded for recorded, _ in read))
             batch.rejects.extend(rejects)
-            for recorded, origin in read:
+            for recorded, body in read:
                 try:
-                    batch.arrived.append(Arrived(origin=origin, entry=entry_of(recorded, prices)))
+                    entry = entry_of(recorded, prices)
                 except NotCountable as error:
+                    origin = _origin(recorded, body)
                     batch.rejects.append(Reject(origin=origin, reason=error.reason, detail=str(error)))
+                else:
+                    batch.arrived.append(Arrived(seq=recorded.seq, body=body, entry=entry))
         return batch
 
     async def _count(self, batch: _Batch) -> Counted:
@@ -143,23 +144,25 @@ class Intake:
         self._delay = min(self._delay * 2, LONGEST_DELAY)
 
 
-def _read(messages: Sequence[Msg]) -> tuple[list[tuple[Recorded, Origin]], list[Reject]]:
+def _read(messages: Sequence[Msg]) -> tuple[list[tuple[Recorded, bytes]], list[Reject]]:
+    """The events, each with its body."""
     read, rejects = [], []
     for message in messages:
         try:
-            recorded = from_delivery(message)
+            read.append((from_delivery(message), message.data))
         except UnknownEvent as error:
             rejects.append(Reject(origin=_unread(message), reason="unreadable", detail=str(error)))
-            continue
-        origin = Origin(
-            event_id=event_id(recorded),
-            execution_id=recorded.execution_id,
-            seq=recorded.seq,
-            time=recorded.time,
-            body=message.data,
-        )
-        read.append((recorded, origin))
     return read, rejects
+
+
+def _origin(recorded: Recorded, body: bytes) -> Origin:
+    return Origin(
+        event_id=event_id(recorded),
+        execution_id=recorded.execution_id,
+        seq=recorded.seq,
+        time=recorded.time,
+        body=body,
+    )
 
 
 def _unread(message: Msg) -> Origin:
@@ -175,10 +178,11 @@ def _unread(message: Msg) -> Origin:
     )
 
 
-def _models(recorded: Recorded) -> Iterator[str]:
-    if isinstance(recorded.event, ExecutionCompleted | ExecutionStopped | ExecutionFailed):
-        for usage in recorded.event.summary.usage:
-            yield usage.model
+def _models(read: Iterable[Recorded]) -> Iterator[str]:
+    for recorded in read:
+        if is_end(recorded.event):
+            for usage in recorded.event.summary.usage:
+                yield usage.model
 
 
 async def _answer(messages: Sequence[Msg], delay: float | None = None) -> None:
@@ -205,16 +209,16 @@ def _alarm(reject: Reject) -> None:
 
 
 def _measure(batch: _Batch, result: Counted) -> None:
-    origins = [one.origin for one in batch.arrived] + [one.origin for one in batch.rejects]
+    times = [one.entry.mark.ended_at for one in batch.arrived] + [one.origin.time for one in batch.rejects]
     rejected = len(result.rejects)
     measures.COUNTED.labels("new").inc(result.new)
-    measures.COUNTED.labels("repeated").inc(len(origins) - result.new - rejected)
+    measures.COUNTED.labels("repeated").inc(len(times) - result.new - rejected)
     measures.COUNTED.labels("set_aside").inc(rejected)
     names.SET_ASIDE.labels(READER).inc(rejected)
-    measures.BATCH_EVENTS.observe(len(origins))
+    measures.BATCH_EVENTS.observe(len(times))
     now = time.time()
-    for origin in origins:
-        measures.BEHIND_SECONDS.observe(now - origin.time.timestamp())
+    for ended_at in times:
+        measures.BEHIND_SECONDS.observe(now - ended_at.timestamp())
 
 
 @contextlib.contextmanager

@@ -26,7 +26,8 @@ class PriceCache:
         self._changed = True
 
     async def for_models(self, models: Iterable[str]) -> PriceList:
-        """The prices, new enough to have these models if anybody has set a price for them.
+        """The prices, new enough to have these models if anybody has set a price for them. The list is only looked through
+        once it is `MISSING_SECONDS` old.
 
         Raises: Unavailable.
         """

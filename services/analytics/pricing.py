@@ -3,13 +3,14 @@
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime
 from decimal import Decimal
 from enum import StrEnum
+from typing import NamedTuple
 
 from shared.usage import Certainty, ModelUsage, Tokens
 
-_MILLION = Decimal(1_000_000)
+_MILLION, _NOTHING = Decimal(1_000_000), Decimal(0)
 STANDARD = "standard"
 _RELEASE = re.compile(r"-(\d{3}|\d{4}-\d{2}-\d{2})$")
 """How providers name a release of a model: `gemini-3.8-flash-001`, `gpt-6-2026-10-01`."""
@@ -38,63 +39,78 @@ class Price:
     service_tier: str = STANDARD
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Cost:
+class Cost(NamedTuple):
     """`price_version` is the newest version among the prices that were used; 0 when none was needed."""
 
     amount: Decimal
     price_version: int
 
 
+class _Rate(NamedTuple):
+    """A price as it is looked up, for millions of executions. `since` is in UTC: comparing times of two zones takes longer."""
+
+    since: datetime
+    threshold: int
+    per_token: Decimal
+    version: int
+
+
+# Looked up once: with this Python each look at a member is a call, and there are millions.
+_INPUT, _CACHED, _OUTPUT, _THOUGHTS, _TOOL = TokenKind
+_UNKNOWN = Certainty.UNKNOWN
+
+
 class PriceList:
     """All prices, past and future ones too. Calls are made in the standard service tier, so its prices hold."""
 
     def __init__(self, prices: Iterable[Price]) -> None:
-        self._prices: dict[str, dict[TokenKind, list[Price]]] = {}
+        self._rates: dict[str, dict[TokenKind, list[_Rate]]] = {}
         for price in sorted(prices, key=lambda price: (price.threshold, price.valid_from), reverse=True):
-            of_model = self._prices.setdefault(price.model, {})
+            of_model = self._rates.setdefault(price.model, {})
             if price.service_tier == STANDARD:
-                of_model.setdefault(price.kind, []).append(price)
-        self.models = frozenset(self._prices)
+                since, per_token = price.valid_from.astimezone(UTC), price.per_million / _MILLION
+                of_model.setdefault(price.kind, []).append(
+                    _Rate(since, price.threshold, per_token, price.version)
+                )
+        self.models = frozenset(self._rates)
 
     def priced_as(self, model: str) -> str:
         """The name whose prices hold for a model that answered: its own if it has any, else that of the model which
         it is a release of. A preview, or any other ending, is another model.
         """
+        if model in self.models:
+            return model
         model = model.removeprefix("models/")
         return model if model in self.models else _RELEASE.sub("", model)
 
     def cost(self, usage: ModelUsage, at: datetime) -> Cost | None:
         """None when a price that is needed is not listed, or when nothing is known of what was used."""
-        if usage.tokens.certainty is Certainty.UNKNOWN and not usage.tokens.total:
+        if usage.tokens.certainty is _UNKNOWN and not usage.tokens.total:
             return None
-        listed = self._prices.get(self.priced_as(usage.model), {})
-        millionths, version = Decimal(0), 0
+        listed, long_context = self._rates.get(self.priced_as(usage.model), {}), usage.long_context
+        amount, newest = _NOTHING, 0
         for kind, count in billed(usage.tokens):
-            price = _holding(listed.get(kind, ()), at, long_context=usage.long_context)
-            if price is None:
+            # Those for long prompts come first, and of each the newest.
+            for rate in listed.get(kind, ()):
+                if rate.since <= at and (long_context or not rate.threshold):
+                    break
+            else:
                 return None
-            millionths += count * price.per_million
-            version = max(version, price.version)
-        return Cost(amount=millionths / _MILLION, price_version=version)
-
-
-def _holding(listed: Iterable[Price], at: datetime, *, long_context: bool) -> Price | None:
-    """Of the prices of one kind: the one for long prompts if they have their own, and the newest at `at`."""
-    for price in listed:
-        if price.valid_from <= at and (long_context or price.threshold == 0):
-            return price
-    return None
+            amount += count * rate.per_token
+            newest = max(newest, rate.version)
+        return Cost(amount, newest)
 
 
 def billed(tokens: Tokens) -> list[tuple[TokenKind, int]]:
     """Every token once, under the kind that it is billed as. Cached ones are a part of the input."""
-    cached = min(tokens.cached, tokens.input)
+    whole, cached = tokens.input, tokens.cached
+    if cached > whole:
+        cached = whole
     counts = (
-        (TokenKind.INPUT, tokens.input - cached),
-        (TokenKind.CACHED, cached),
-        (TokenKind.OUTPUT, tokens.output),
-        (TokenKind.THOUGHTS, tokens.thoughts),
-        (TokenKind.TOOL, tokens.tool),
+        (_INPUT, whole - cached),
+        (_CACHED, cached),
+        (_OUTPUT, tokens.output),
+        (_THOUGHTS, tokens.thoughts),
+        (_TOOL, tokens.tool),
     )
     return [(kind, count) for kind, count in counts if count]

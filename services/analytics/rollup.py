@@ -2,19 +2,14 @@
 
 from collections.abc import Iterable
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import datetime
 from decimal import Decimal
 
 from services.analytics.pricing import Cost, PriceList
 from shared.errors import Permanent
-from shared.events import TERMINAL_TYPES, ExecutionCompleted, ExecutionFailed, ExecutionStopped, Recorded
+from shared.events import TERMINAL_TYPES, Recorded, is_end
 from shared.ids import is_id
 from shared.usage import ModelUsage, merge_usage
-
-BUCKET = timedelta(minutes=15)
-"""All time zones in use are whole quarters of an hour off UTC: these sum to anybody's hours and days."""
-
-_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 class NotCountable(Permanent):
@@ -25,18 +20,17 @@ class NotCountable(Permanent):
         self.reason = reason
 
 
-@dataclass(slots=True, kw_only=True)
-class Mark:
-    """Line 0: that the execution has been counted, and how it ended.
+# There are thousands a second: what is frozen takes some times as long to make, and what has slots, as long to write as JSON.
 
-    Not frozen, nor is `Fact`: that would take some times as long to make, and there are thousands a second.
-    """
+
+@dataclass(kw_only=True)
+class Mark:
+    """Line 0: that the execution has been counted, and how it ended."""
 
     execution_id: str
     user_id: str
     engine_id: str
     engine_name: str
-    bucket: datetime
     ended_at: datetime
     event_id: str
     outcome: str
@@ -46,7 +40,7 @@ class Mark:
     started_at: datetime | None
 
 
-@dataclass(slots=True, kw_only=True)
+@dataclass(kw_only=True)
 class Fact:
     """Lines from 1: what one model used in the execution, at one tier and with one certainty."""
 
@@ -66,17 +60,12 @@ class Fact:
     price_version: int | None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(slots=True, kw_only=True)
 class Entry:
     """All lines of one execution."""
 
     mark: Mark
     facts: tuple[Fact, ...]
-
-
-def bucket_of(time: datetime) -> datetime:
-    """Start of the 15 minutes that `time` lies in, UTC."""
-    return time.astimezone(UTC) - (time - _EPOCH) % BUCKET
 
 
 def event_id(recorded: Recorded) -> str:
@@ -87,7 +76,7 @@ def event_id(recorded: Recorded) -> str:
 def entry_of(recorded: Recorded, prices: PriceList) -> Entry:
     """Raises: NotCountable."""
     event = recorded.event
-    if not isinstance(event, ExecutionCompleted | ExecutionStopped | ExecutionFailed):
+    if not is_end(event):
         raise NotCountable("not_an_end", f"{event.type} is none of {', '.join(TERMINAL_TYPES)}")
     summary = event.summary
     if not is_id(recorded.execution_id):
@@ -99,11 +88,10 @@ def entry_of(recorded: Recorded, prices: PriceList) -> Entry:
         user_id=summary.user_id,
         engine_id=summary.engine.id,
         engine_name=summary.engine.name,
-        bucket=bucket_of(recorded.time),
         ended_at=recorded.time,
         event_id=event_id(recorded),
         outcome=event.type,
-        kind=summary.kind.value,
+        kind=str(summary.kind),
         attempts=summary.attempt,
         requested_at=summary.requested_at,
         started_at=summary.started_at,
@@ -128,8 +116,8 @@ def _fact(execution_id: str, line: int, usage: ModelUsage, cost: Cost | None) ->
         execution_id=execution_id,
         line=line,
         model=usage.model,
-        model_type=usage.tier.value,
-        certainty=tokens.certainty.value,
+        model_type=str(usage.tier),
+        certainty=str(tokens.certainty),
         long_context=usage.long_context,
         calls=usage.calls,
         input_tokens=tokens.input,

@@ -71,7 +71,6 @@ _MARK = {
     "user_id": "uuid",
     "engine_id": "text",
     "engine_name": "text",
-    "bucket": "timestamptz",
     "ended_at": "timestamptz",
     "event_id": "text",
     "outcome": "text",
@@ -107,14 +106,16 @@ def _given(columns: dict[str, str], parameter: str) -> str:
     return f"json_to_recordset(CAST(:{parameter} AS json)) AS given ({typed})"
 
 
+# All time zones in use are whole quarters of an hour off UTC: these sum to anybody's hours and days.
+_BUCKET = "date_bin('15 minutes', ended_at, '2000-01-01Z')"
 _OF_FACT = ", ".join(name for name in _FACT if name != "execution_id")
 
 # A mark that is new decides that its facts are new; only what is new is summed. All marks are in before the first sum is
 # added, and both in the order of their keys: whoever counts at the same time waits, but never in a circle.
 COUNT: TextClause = text(f"""
 WITH marks AS (
-    INSERT INTO usage_ledger (line, {", ".join(_MARK)})
-    SELECT 0, {", ".join(_MARK)} FROM {_given(_MARK, "marks")} ORDER BY execution_id
+    INSERT INTO usage_ledger (line, bucket, {", ".join(_MARK)})
+    SELECT 0, {_BUCKET}, {", ".join(_MARK)} FROM {_given(_MARK, "marks")} ORDER BY execution_id
     ON CONFLICT (execution_id, line) DO NOTHING
     RETURNING *
 ), facts AS (

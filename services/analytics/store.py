@@ -38,10 +38,25 @@ class Reject:
     detail: str
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(slots=True, kw_only=True)
 class Arrived:
-    origin: Origin
+    """An event that can be counted: its place in the log, its body, and its lines."""
+
+    seq: int
+    body: bytes
     entry: Entry
+
+    @property
+    def origin(self) -> Origin:
+        """Made when it is asked for, which is once in millions."""
+        mark = self.entry.mark
+        return Origin(
+            event_id=mark.event_id,
+            execution_id=mark.execution_id,
+            seq=self.seq,
+            time=mark.ended_at,
+            body=self.body,
+        )
 
 
 @dataclass(slots=True)

@@ -80,6 +80,25 @@ async def test_writers_that_count_the_same_events_at_once_count_them_once(
     assert await store.differences() == []
 
 
+@pytest.mark.parametrize(
+    ("ended", "bucket"),
+    [
+        ("2026-11-22T18:15:00+00:00", "2026-11-22T18:15:00+00:00"),
+        ("2026-11-22T18:14:59.999999+00:00", "2026-11-22T18:00:00+00:00"),
+        ("2026-11-23T00:00:01+05:45", "2026-11-22T18:15:00+00:00"),
+        ("1999-12-31T23:59:59+00:00", "1999-12-31T23:45:00+00:00"),
+    ],
+    ids=["on it", "just before it", "in another zone", "before the origin of the bins"],
+)
+async def test_a_bucket_starts_on_the_quarter_of_an_hour_in_utc(
+    ledger_server: PostgresServer, store: Store, ended: str, bucket: str
+) -> None:
+    event = replace(end(random.Random(12)), time=datetime.fromisoformat(ended))
+    await store.count(arrive([event], await store.prices()))
+    found = rows(ledger_server, "SELECT bucket FROM usage_ledger UNION SELECT bucket FROM user_analytics")
+    assert [row["bucket"] for row in found] == [datetime.fromisoformat(bucket)]
+
+
 async def test_a_second_end_of_one_execution_is_not_counted(
     ledger_server: PostgresServer, store: Store
 ) -> None:

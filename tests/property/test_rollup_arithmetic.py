@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from services.analytics.pricing import Price, PriceList, TokenKind
-from services.analytics.rollup import BUCKET, bucket_of, entry_of
+from services.analytics.rollup import entry_of
 from shared import events as ev
 from shared.ids import new_id
 from shared.usage import Certainty, Kind, ModelUsage, Tier, Tokens, total_tokens
@@ -72,13 +72,6 @@ def test_the_cost_of_the_lines_is_the_cost_of_the_parts_to_the_tenth_decimal(usa
     for fact in facts:
         if fact.cost is not None:
             assert fact.cost == round(fact.cost, 10)
-
-
-@given(st.datetimes(timezones=st.timezones()))
-def test_a_time_lies_in_its_bucket(time: datetime) -> None:
-    start = bucket_of(time)
-    assert start <= time < start + BUCKET
-    assert (start.minute % 15, start.second, start.microsecond) == (0, 0, 0)
 
 
 def _completed(usage: list[ModelUsage]) -> ev.Recorded:

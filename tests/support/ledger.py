@@ -14,8 +14,8 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 
 from deploy.local.postgres import PostgresServer
 from services.analytics.pricing import PriceList
-from services.analytics.rollup import bucket_of, entry_of
-from services.analytics.store import Arrived, Origin
+from services.analytics.rollup import entry_of
+from services.analytics.store import Arrived
 from shared import events as ev
 from shared.db import make_engine
 from shared.ids import new_id
@@ -113,19 +113,14 @@ def end(dice: random.Random, **changed: Any) -> ev.Recorded:
     )
 
 
+def bucket_of(time: datetime) -> datetime:
+    """Start of the 15 minutes that `time` lies in, UTC."""
+    return time.astimezone(UTC) - (time - datetime.fromtimestamp(0, UTC)) % timedelta(minutes=15)
+
+
 def arrive(events: Iterable[ev.Recorded], prices: PriceList) -> list[Arrived]:
     return [
-        Arrived(
-            origin=Origin(
-                event_id=event.message_id,
-                execution_id=event.execution_id,
-                seq=event.seq,
-                time=event.time,
-                body=ev.encode(event.event),
-            ),
-            entry=entry_of(event, prices),
-        )
-        for event in events
+        Arrived(seq=event.seq, body=ev.encode(event.event), entry=entry_of(event, prices)) for event in events
     ]
 
 

@@ -36,7 +36,6 @@ def test_a_good_line_becomes_a_mark_and_a_fact() -> None:
     assert faults == []
     assert (entry.mark.user_id, entry.mark.outcome, entry.mark.kind) == (USER, "completed", "included")
     assert entry.mark.ended_at == datetime(2025, 10, 1, 10, 34, 56, tzinfo=UTC)
-    assert entry.mark.bucket == datetime(2025, 10, 1, 10, 30, tzinfo=UTC)
     [fact] = entry.facts
     assert (fact.input_tokens, fact.cached_tokens, fact.output_tokens, fact.calls) == (100, 40, 10, 1)
 

@@ -1,11 +1,11 @@
 """From an end in the log to the lines of the ledger."""
 
-from datetime import UTC, datetime, timedelta, timezone
+from datetime import UTC, datetime, timedelta
 
 import pytest
 
 from services.analytics.pricing import PriceList
-from services.analytics.rollup import NotCountable, bucket_of, entry_of
+from services.analytics.rollup import NotCountable, entry_of
 from shared import events as ev
 from shared.ids import new_id
 from shared.usage import Certainty, Kind, ModelUsage, Tier, Tokens
@@ -58,10 +58,8 @@ def test_every_end_has_a_mark_also_when_nothing_was_used(event: ev.AnyEvent, out
     )
 
 
-def test_the_bucket_is_that_of_the_server_s_time() -> None:
-    entry = entry_of(recorded(ENDS[0][0]), NO_PRICES)
-    assert entry.mark.ended_at == TIME
-    assert entry.mark.bucket == datetime(2026, 11, 23, 18, 30, tzinfo=UTC)
+def test_an_execution_ended_at_the_server_s_time() -> None:
+    assert entry_of(recorded(ENDS[0][0]), NO_PRICES).mark.ended_at == TIME
 
 
 def test_one_fact_per_model_and_certainty_in_a_stable_order() -> None:
@@ -103,10 +101,3 @@ def test_what_can_not_be_counted_says_why(event: ev.AnyEvent, execution_id: str,
     with pytest.raises(NotCountable) as raised:
         entry_of(recorded(event, execution_id), NO_PRICES)
     assert raised.value.reason == reason
-
-
-def test_a_bucket_starts_on_the_quarter_in_utc_whatever_the_zone_of_the_time() -> None:
-    nepal = timezone(timedelta(hours=5, minutes=45))
-    start = bucket_of(datetime(2026, 11, 23, 0, 0, 1, tzinfo=nepal))
-    assert start == datetime(2026, 11, 22, 18, 15, tzinfo=UTC)
-    assert start.tzinfo is UTC
