@@ -1,6 +1,6 @@
 """Routes of the caller's own token usage. There are no costs here."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from datetime import datetime
 from typing import Annotated, Any, Literal
 
@@ -146,24 +146,24 @@ async def get_used_executions(
 
 def _items(rows: Sequence[Sums], group_by: GroupBy | None) -> list[dict[str, Any]]:
     """The groups of one start follow each other: its text is made once."""
-    items, with_ends = list[dict[str, Any]](), group_by in (None, GroupBy.ENGINE)
+    items, with_ends, group_of = list[dict[str, Any]](), group_by in (None, GroupBy.ENGINE), _GROUPS[group_by]
     start, bucket = None, ""
     for row in rows:
         if row.start != start:
             start, bucket = row.start, start_of(row)
-        item: dict[str, Any] = {"bucket": bucket, **_group(row, group_by), "tokens": tokens_of(row)}
+        item = {"bucket": bucket, **group_of(row), "tokens": tokens_of(row)}
         if with_ends:
             item["executions"] = ends_of(row)
         items.append(item)
     return items
 
 
-def _group(row: Sums, group_by: GroupBy | None) -> dict[str, str]:
-    if group_by is None:
-        return {}
-    if group_by is GroupBy.ENGINE:
-        return {"engine_id": row.key, "engine_name": row.name}
-    return {group_by.value: row.key}
+_GROUPS: dict[GroupBy | None, Callable[[Sums], dict[str, str]]] = {
+    None: lambda _: {},
+    GroupBy.ENGINE: lambda row: {"engine_id": row.key, "engine_name": row.name},
+    GroupBy.MODEL: lambda row: {"model": row.key},
+    GroupBy.KIND: lambda row: {"kind": row.key},
+}
 
 
 def _csv(found: Found, group_by: GroupBy | None) -> Response:
@@ -173,7 +173,7 @@ def _csv(found: Found, group_by: GroupBy | None) -> Response:
     lines = (
         (
             start_of(row),
-            *_group(row, group_by).values(),
+            *_GROUPS[group_by](row).values(),
             *tokens_of(row).values(),
             *(getattr(row, end) for end in ends),
         )

@@ -221,7 +221,7 @@ async def usage(db: AsyncEngine, user_id: str, wanted: Wanted) -> Found:
         if seam is not None:
             values |= seam.values(start, end)
         statement = _USAGE[wanted.bucket, wanted.group_by]
-        totals, *items = [Sums(*row) for row in (await connection.execute(statement, values)).all()]
+        totals, *items = [Sums._make(row) for row in (await connection.execute(statement, values)).all()]
     refuse_too_many(items)
     if seam is not None and seam.asks(totals.rows):
         await days.ask_for_days(db, user_id, wanted.timezone)

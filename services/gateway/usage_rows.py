@@ -1,9 +1,10 @@
 """What all answers about usage have in common: parameters, counts, and CSV."""
 
 import csv
+import functools
 import io
 from collections.abc import Iterable, Sequence
-from datetime import UTC, datetime, timezone
+from datetime import UTC, datetime, timedelta, timezone
 from decimal import Decimal
 from typing import Annotated, Any
 
@@ -143,8 +144,12 @@ def ends_of(row: Row[Any] | Sums) -> dict[str, int]:
 
 def start_of(row: Row[Any] | Sums) -> str:
     """The start of an item's bucket, RFC 3339, with the offset that its zone had then."""
-    offset = row.here - row.start.astimezone(UTC).replace(tzinfo=None)
-    return row.start.astimezone(timezone(offset)).isoformat().replace("+00:00", "Z")
+    return row.here.isoformat() + _offset_text(row.here - row.start.astimezone(UTC).replace(tzinfo=None))
+
+
+@functools.lru_cache(maxsize=64)
+def _offset_text(offset: timedelta) -> str:
+    return datetime.fromtimestamp(0, timezone(offset)).isoformat()[19:].replace("+00:00", "Z")
 
 
 def decimal_text(amount: Decimal | None) -> str:
