@@ -1,47 +1,12 @@
 """What is wrong with a definition is said with node and field."""
 
 import json
-from pathlib import Path
-from typing import Any
 
 import pytest
 
-from shared.templates import evaluate, render
-from shared.validation import InvalidDefinition, Unfit, check_input, validate_engine
+from shared.validation import InvalidDefinition, Unfit, validate_engine
 from shared.workflow import models_used
-
-SAMPLES = sorted(Path("services/gateway/samples").glob("*.json"))
-MODELS = frozenset({"gemini-3.8-flash", "gemini-3.5-flash-lite"})
-
-
-def engine(*nodes, **changes):
-    return {
-        "id": "mine",
-        "name": "Mine",
-        "inputs": {"topic": {"type": "text", "required": True}},
-        "nodes": list(nodes) or [generate("outline", "On {{ topic }}")],
-        "output": nodes[-1]["id"] if nodes else "outline",
-        **changes,
-    }
-
-
-def generate(node_id, prompt, **changes):
-    return {"id": node_id, "kind": "generate", "model": "gemini-3.8-flash", "prompt": prompt, **changes}
-
-
-def template(node_id, text, **changes):
-    return {"id": node_id, "kind": "template", "template": text, **changes}
-
-
-def for_each(node_id, items, task=None, **changes):
-    task = task or {"kind": "template", "template": "{{ item }}"}
-    return {"id": node_id, "kind": "for_each", "items": items, "node": task, **changes}
-
-
-def problems(definition, known=MODELS, successors=None):
-    with pytest.raises(InvalidDefinition) as refused:
-        validate_engine(definition, known, successors)
-    return {(p.node, p.field): p.detail for p in refused.value.problems}
+from tests.support.drafts import MODELS, engine, for_each, generate, problems, template
 
 
 def test_a_fallback_must_follow_a_schema_too_when_any_node_has_one():
@@ -52,61 +17,6 @@ def test_a_fallback_must_follow_a_schema_too_when_any_node_has_one():
     with pytest.raises(InvalidDefinition) as refused:
         validate_engine(definition, MODELS, None, unfit)
     assert [problem.field for problem in refused.value.problems] == ["fallback_model"]
-
-
-@pytest.mark.parametrize("path", SAMPLES, ids=lambda path: path.stem)
-def test_samples_are_valid(path):
-    found = validate_engine(json.loads(path.read_text()), MODELS)
-    assert found.id == path.stem
-
-
-def test_the_sample_book_is_put_together_from_its_chapters():
-    book = validate_engine(json.loads(Path("services/gateway/samples/short-book.json").read_text()), MODELS)
-    outline = {
-        "title": "Tea",
-        "chapters": [{"title": "Leaf", "summary": "."}, {"title": "Cup", "summary": "."}],
-    }
-    text = render(
-        book.node("book").template, {"title": "", "outline": outline, "edited": ["Green.\n", "Hot."]}
-    )
-    assert text == "# Tea\n\n## Leaf\n\nGreen.\n\n## Cup\n\nHot.\n"
-
-
-def like(schema: dict[str, Any]) -> Any:
-    """A value that follows a sample's output schema."""
-    match schema["type"]:
-        case "object":
-            return {name: like(part) for name, part in schema["properties"].items()}
-        case "array":
-            return [like(schema["items"])]
-        case "boolean":
-            return True
-        case "integer" | "number":
-            return 1
-        case _:
-            return schema.get("enum", ["tea"])[0]
-
-
-@pytest.mark.parametrize("path", SAMPLES, ids=lambda path: path.stem)
-def test_every_template_of_a_sample_renders_with_defaults_alone(path):
-    found = validate_engine(json.loads(path.read_text()), MODELS)
-    required = {
-        name: ["tea"] if spec.type == "list" else "tea"
-        for name, spec in found.inputs.items()
-        if spec.required
-    }
-    values, faults = check_input(found.inputs, required)
-    assert faults == []
-    for node in found.nodes:
-        looping = node.kind == "for_each"
-        local = {node.as_: evaluate(node.items, values)[0], "index": 0} if looping else {}
-        for source in node.sources():
-            if not source.expression:
-                assert render(source.text, {**values, **local}).strip()
-        [task] = [part.task for part in node.parts()]
-        schema = getattr(task, "output_schema", None)
-        output = like(schema) if schema else "Some text."
-        values[node.id] = [output] if looping else output
 
 
 def test_a_good_definition_is_read():
@@ -376,100 +286,6 @@ def test_nodes_that_the_output_does_not_need_are_told():
     found = problems(engine(template("a", "x"), template("b", "{{ a }}"), template("c", "y")))
     detail = "the output does not need it: name it in a template or in `after`, or take it out"
     assert found == {("a", "nodes.a"): detail, ("b", "nodes.b"): detail}
-
-
-OUTLINE = {
-    "type": "object",
-    "properties": {"title": {"type": "string"}, "items": {"type": "array", "items": {"type": "string"}}},
-}
-
-
-@pytest.mark.parametrize(
-    ("items", "detail"),
-    [
-        ("{{ text }}", "must give a list such as {{ text.splitlines() }}, and this is a text"),
-        ("{{ topic }}", "must give a list such as {{ text.splitlines() }}, and this is a text"),
-        ("{{ outline }}", "must give a list, and this is an object"),
-        ("{{ outline.title }}", "must give a list such as {{ text.splitlines() }}, and this is a text"),
-        ("{{ 5 }}", "must give a list, and this is a number"),
-        ("{{ outline.items }}", "outline.items is a method of every object: write outline['items']"),
-        ("{{ outline.titel }}", "the output_schema of outline has no 'titel'; did you mean title?"),
-        ("{{ text.parts }}", "text is a text and has no 'parts'"),
-    ],
-)
-def test_items_that_are_certainly_no_list(items, detail):
-    outline = generate("outline", "x", output_schema=OUTLINE)
-    found = problems(
-        engine(outline, generate("text", "{{ outline }}"), for_each("parts", items, after=["text"]))
-    )
-    assert found == {("parts", "nodes.parts.items"): detail}
-
-
-@pytest.mark.parametrize(
-    "items",
-    [
-        "{{ outline['items'] }}",
-        "{{ text.splitlines() }}",
-        "{{ outline.title or [] }}",
-        "{{ text | list }}",
-        "{{ range(3) }}",
-        "{{ outline.others | default([]) }}",
-        "{{ outline.get('x', []) }}",
-    ],
-)
-def test_items_that_may_be_a_list(items):
-    outline = generate("outline", "x", output_schema=OUTLINE)
-    loop = for_each("parts", items, after=["text"])
-    validate_engine(engine(outline, generate("text", "{{ outline }}"), loop), MODELS)
-
-
-def test_fields_of_an_item_are_known_from_the_schema_of_its_list():
-    chapter = {"type": "object", "properties": {"title": {"type": "string"}}}
-    schema = {"type": "object", "properties": {"chapters": {"type": "array", "items": chapter}}}
-    outline = generate("outline", "x", output_schema=schema)
-    task = {"kind": "template", "template": "{{ item.titel }}"}
-    found = problems(engine(outline, for_each("parts", "{{ outline.chapters }}", task)))
-    assert found == {
-        (
-            "parts",
-            "nodes.parts.node.template",
-        ): "the output_schema of item has no 'titel'; did you mean title?"
-    }
-
-
-@pytest.mark.parametrize("text", ["{{ [1, 2] | random }}", "{{ lipsum() }}"])
-def test_templates_have_nothing_that_changes_from_one_time_to_the_next(text):
-    assert set(problems(engine(template("a", text)))) == {("a", "nodes.a.template")}
-
-
-@pytest.mark.parametrize(
-    ("schema", "path"),
-    [
-        ({"type": "obj"}, ".type"),
-        ({"properties": {"x": {"minimum": "1"}}}, ".properties.x.minimum"),
-        ({"properties": {"x": {"pattern": "("}}}, ".properties.x.pattern"),
-        ({"$ref": "https://example.org/schema"}, ".$ref"),
-        ({"items": {"$ref": "#/$defs/x"}}, ".items.$ref"),
-        ({"$schema": [1]}, ".$schema"),
-        ({"$ref": "#"}, ".$ref"),
-        ({"allOf": [{"$ref": "#"}]}, ".allOf.0.$ref"),
-        ({"$defs": {"x": {"anyOf": [{"$ref": "#/$defs/x"}]}}}, ".$defs.x.anyOf.0.$ref"),
-    ],
-)
-def test_schemas_of_structured_output_are_checked(schema, path):
-    assert set(problems(engine(generate("a", "x", output_schema=schema)))) == {
-        ("a", f"nodes.a.output_schema{path}")
-    }
-
-
-def test_a_schema_may_refer_to_itself():
-    tree = {"type": "object", "properties": {"children": {"items": {"$ref": "#/$defs/tree"}}}}
-    schema = {
-        "$defs": {"tree": tree},
-        "items": {"$ref": "#/$defs/tree"},
-        "properties": {"whole": {"$ref": "#"}},
-    }
-    validate_engine(engine(generate("a", "x", output_schema=schema)), MODELS)
 
 
 def test_size_and_depth_are_bounded():
