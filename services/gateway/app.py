@@ -69,6 +69,7 @@ from services.gateway.refused_log_ins import RefusedLogIns
 from services.gateway.request_bodies import Bodies
 from services.gateway.settings import GatewaySettings
 from services.gateway.texts import Texts
+from services.gateway.unknown_credentials import UnknownCredentials
 from shared.artifacts import Artifacts
 from shared.asgi import Parser, serve
 from shared.db import make_engine, transaction
@@ -212,6 +213,7 @@ async def compose(settings: GatewaySettings, stop: Stop) -> AsyncIterator[Parts]
         log_ins=LogInLimits(settings),
         refused_log_ins=RefusedLogIns(db),
         requests=Buckets(settings.requests_per_second, settings.requests_burst),
+        unknown=UnknownCredentials(settings),
         last_used=LastUsed(db, settings, time.monotonic),
         catalogue=Catalogue(db, nc),
         lanes=Lanes(nc, log, db, settings.now_per_user),

@@ -1,7 +1,7 @@
 """Who is calling, and whether they may: the one place that every route asks."""
 
+import functools
 import hmac
-import math
 import time
 from typing import Annotated
 
@@ -13,7 +13,7 @@ from services.gateway.cookies import CSRF_HEADER, SESSION, session_of
 from services.gateway.identity_tokens import LOOKS_LIKE_ONE, TokenRefused
 from services.gateway.parts import Parts, get_parts
 from services.gateway.principal import Principal
-from services.gateway.problems import Problem
+from services.gateway.problems import Problem, too_many
 
 __all__ = ["Principal", "Superadmin", "User", "require_superadmin", "require_user"]
 
@@ -38,7 +38,7 @@ async def require_user(
     Unavailable.
     """
     if credentials is not None:
-        principal = await _by_bearer(parts, credentials.credentials)
+        principal = await _by_bearer(parts, request, credentials.credentials)
     elif "authorization" in request.headers:
         raise _unauthorized("The header Authorization must be: Bearer lk_...")
     else:
@@ -60,7 +60,7 @@ User = Annotated[Principal, Depends(require_user)]
 Superadmin = Annotated[Principal, Depends(require_superadmin)]
 
 
-async def _by_bearer(parts: Parts, given: str) -> Principal:
+async def _by_bearer(parts: Parts, request: Request, given: str) -> Principal:
     if parts.identity_tokens is not None and LOOKS_LIKE_ONE.fullmatch(given):
         try:
             claims = await parts.identity_tokens.claims(given)
@@ -70,7 +70,9 @@ async def _by_bearer(parts: Parts, given: str) -> Principal:
         if principal is None:
             raise _unauthorized("This account is disabled.")
         return principal
-    principal = await parts.authenticator.by_key(given)
+    find = functools.partial(parts.authenticator.by_key, given)
+    remembered = parts.authenticator.remembers_key(given)
+    principal = await (find() if remembered else parts.unknown.asked(request, find))
     if principal is None:
         raise _unauthorized("This API key is malformed, unknown, revoked or expired.")
     return principal
@@ -80,7 +82,9 @@ async def _by_cookie(parts: Parts, request: Request) -> Principal:
     cookie = session_of(request, parts.settings)
     if cookie is None:
         raise _unauthorized("Send an API key: Authorization: Bearer lk_...")
-    session = await parts.authenticator.by_session(cookie)
+    find = functools.partial(parts.authenticator.by_session, cookie)
+    remembered = parts.authenticator.remembers_session(cookie)
+    session = await (find() if remembered else parts.unknown.asked(request, find))
     if session is None:
         raise _unauthorized("The session has ended. Log in again.")
     if request.method not in scopes.READING:
@@ -98,13 +102,6 @@ def _limit(parts: Parts, principal: Principal, request: Request) -> None:
     wait = parts.requests.take(principal.credential, time.monotonic())
     if wait > 0:
         raise too_many("rate_limited", "This key, session or token is used too often.", wait)
-
-
-def too_many(code: str, detail: str, wait: float) -> Problem:
-    """429; `wait` in seconds."""
-    seconds = str(math.ceil(wait))
-    detail = f"{detail} Try again in {seconds} s."
-    return Problem(429, code, "Too many requests", detail, headers={"Retry-After": seconds})
 
 
 def _check_scope(principal: Principal, request: Request) -> None:

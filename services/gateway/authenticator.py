@@ -72,6 +72,14 @@ class Authenticator:
         )
         self._watches: set[tuple[frozenset[str | None], Callable[[], None]]] = set()
 
+    def remembers_key(self, key: str) -> bool:
+        """Whether `by_key` needs no answer of Postgres."""
+        return _KEY.fullmatch(key) is None or self._keys.has(digest(key))
+
+    def remembers_session(self, cookie: str) -> bool:
+        """Whether `by_session` needs no answer of Postgres."""
+        return _SESSION.fullmatch(cookie) is None or self._sessions.has(digest(cookie))
+
     async def by_key(self, key: str) -> Principal | None:
         """None for a key that is malformed, unknown, revoked or expired, or whose user is disabled."""
         if _KEY.fullmatch(key) is None:

@@ -5,7 +5,7 @@ import time
 from fastapi import Request
 
 from services.gateway.addresses import client_address
-from services.gateway.auth import too_many
+from services.gateway.problems import too_many
 from services.gateway.rate_limits import Attempts
 from services.gateway.settings import GatewaySettings
 

@@ -30,6 +30,7 @@ if TYPE_CHECKING:  # they use Parts themselves
     from services.gateway.lanes import Lanes
     from services.gateway.log_in_limits import LogInLimits
     from services.gateway.log_room import LogRoom
+    from services.gateway.unknown_credentials import UnknownCredentials
     from services.gateway.workers import Fleet
 
 
@@ -48,6 +49,7 @@ class Parts:
     log_ins: "LogInLimits"
     refused_log_ins: RefusedLogIns
     requests: Buckets
+    unknown: "UnknownCredentials"
     last_used: LastUsed
     catalogue: "Catalogue"
     lanes: "Lanes"

@@ -4,6 +4,7 @@ Raise `Problem` from a route; every other error that can leave one is turned int
 """
 
 import logging
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
@@ -71,6 +72,13 @@ class Problem(LekhikaError):
             {"Cache-Control": "no-store", **self.headers},
             MEDIA_TYPE,
         )
+
+
+def too_many(code: str, detail: str, wait: float) -> Problem:
+    """429; `wait` in seconds."""
+    seconds = str(math.ceil(wait))
+    detail = f"{detail} Try again in {seconds} s."
+    return Problem(429, code, "Too many requests", detail, headers={"Retry-After": seconds})
 
 
 def invalid(detail: str, errors: Sequence[FieldError], code: str = "invalid_request") -> Problem:

@@ -32,6 +32,12 @@ class Buckets:
             self._buckets.popitem(last=False)
         return wait
 
+    def give_back(self, key: Hashable) -> None:
+        """The call that was taken last does not count."""
+        if key in self._buckets:
+            left, seen = self._buckets[key]
+            self._buckets[key] = (min(self._burst, left + 1), seen)
+
 
 class Attempts:
     """A sliding window: at most `limit` attempts of each key within `seconds`."""

@@ -67,6 +67,11 @@ class Remembered(Generic[K, V]):
                 return await self._patiently(key, question)
         return known[1]
 
+    def has(self, key: K) -> bool:
+        """Whether `get` has something to fall back on without an answer."""
+        known = self._known.get(key)
+        return known is not None and self._clock() - known[0] <= self._ages.stale
+
     async def anew(self, key: K) -> V | None:
         """As `get`, but never an answer that was on its way before: for whoever has just written what is asked for."""
         self._asking.pop(key, None)

@@ -82,6 +82,10 @@ class GatewaySettings(ServiceSettings):
     """Of one key, session or token, at each gateway; beyond, 429. Stops do not count and are never refused. 0: no limit."""
     requests_burst: PositiveInt = 2000
     """So many requests may come at once before `requests_per_second` counts."""
+    unknown_keys_per_second: Annotated[float, Field(ge=0)] = 20.0
+    """Keys and sessions from one network address that turn out to be nobody's, at each gateway; beyond, 429 for what it does not remember. 0: no limit."""
+    unknown_keys_burst: PositiveInt = 2000
+    """So many may come at once before `unknown_keys_per_second` counts."""
     trusted_proxies: str = ""
     """Addresses and networks of proxies, separated by commas, whose X-Forwarded-For is believed."""
     token_issuer: str = ""

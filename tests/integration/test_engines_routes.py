@@ -10,6 +10,7 @@ from collections.abc import AsyncIterator, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from types import SimpleNamespace
+from typing import Any
 
 import httpx
 import nats
@@ -29,6 +30,7 @@ from services.gateway.engine_checks import EngineChecks
 from services.gateway.last_used import LastUsed
 from services.gateway.rate_limits import Buckets
 from services.gateway.settings import GatewaySettings
+from services.gateway.unknown_credentials import UnknownCredentials
 from shared.db import make_engine
 from shared.errors import Unavailable
 from shared.ids import new_id
@@ -52,7 +54,7 @@ SEED = {
     ]
 }
 SAMPLES = ["article", "article-from-notes", "product-descriptions", "short-book", "summary", "translate"]
-MINE = {
+MINE: dict[str, Any] = {
     "id": "mine",
     "name": "Mine",
     "inputs": {"topic": {"required": True}},
@@ -62,13 +64,13 @@ MINE = {
 
 
 @pytest.fixture(scope="module")
-def postgres(tmp_path_factory) -> Iterator[PostgresServer]:
+def postgres(tmp_path_factory: pytest.TempPathFactory) -> Iterator[PostgresServer]:
     with migrated_server(tmp_path_factory.mktemp("postgres")) as server:
         yield server
 
 
 @pytest.fixture(scope="module")
-def nats_url(tmp_path_factory) -> Iterator[str]:
+def nats_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     server = NatsServer(tmp_path_factory.mktemp("nats"))
     try:
         yield server.start()
@@ -121,6 +123,7 @@ async def gateway(seeded: PostgresServer, nats_url: str) -> AsyncIterator[Gatewa
         authenticator=Authenticator(db, nc),
         identity_tokens=None,
         requests=Buckets(0, 1),
+        unknown=UnknownCredentials(settings),
         last_used=LastUsed(db, settings, time.monotonic),
     )
     transport = httpx.ASGITransport(app)
@@ -152,8 +155,8 @@ def rows(postgres: PostgresServer, query: str) -> list[tuple[object, ...]]:
         return connection.execute(query).fetchall()
 
 
-def test_seeding_again_changes_nothing(seeded: PostgresServer):
-    def content():
+def test_seeding_again_changes_nothing(seeded: PostgresServer) -> None:
+    def content() -> list[list[tuple[object, ...]]]:
         return [
             rows(seeded, "SELECT id, email, display_name, role FROM users ORDER BY id"),
             rows(seeded, "SELECT id, user_id, prefix, digest FROM api_keys ORDER BY id"),
@@ -179,7 +182,7 @@ def test_seeding_again_changes_nothing(seeded: PostgresServer):
 )
 def test_a_seed_that_is_refused_says_why_and_shows_no_key(
     seeded: PostgresServer, text: str, code: int, said: str
-):
+) -> None:
     done = seed(seeded, text)
     assert done.returncode == code
     assert said in done.stderr
@@ -187,7 +190,7 @@ def test_a_seed_that_is_refused_says_why_and_shows_no_key(
     assert "Traceback" not in done.stderr
 
 
-def test_all_models_of_the_samples_are_known(seeded: PostgresServer):
+def test_all_models_of_the_samples_are_known(seeded: PostgresServer) -> None:
     used = rows(
         seeded,
         "SELECT DISTINCT jsonb_path_query(definition::jsonb, '$.**.model') #>> '{}' FROM engines WHERE shared",
@@ -197,7 +200,7 @@ def test_all_models_of_the_samples_are_known(seeded: PostgresServer):
     assert set(used) <= set(known)
 
 
-async def test_the_list_shows_samples_with_their_inputs(gateway: Gateway):
+async def test_the_list_shows_samples_with_their_inputs(gateway: Gateway) -> None:
     answer = await gateway.call("GET", "/v1/engines")
     assert answer.status_code == 200
     assert answer.json()["next_cursor"] is None
@@ -210,7 +213,7 @@ async def test_the_list_shows_samples_with_their_inputs(gateway: Gateway):
     assert book["inputs"]["chapters"]["default"] == 3
 
 
-async def test_put_creates_replaces_and_leaves_alone(gateway: Gateway):
+async def test_put_creates_replaces_and_leaves_alone(gateway: Gateway) -> None:
     created = await gateway.call("PUT", "/v1/engines/mine", MINE)
     assert (created.status_code, created.json()["version"]) == (201, 1)
     again = await gateway.call("PUT", "/v1/engines/mine", MINE)
@@ -220,7 +223,7 @@ async def test_put_creates_replaces_and_leaves_alone(gateway: Gateway):
     assert (await gateway.call("GET", "/v1/engines/mine")).json() == changed.json()
 
 
-async def test_inputs_keep_the_order_that_their_author_gave_them(gateway: Gateway):
+async def test_inputs_keep_the_order_that_their_author_gave_them(gateway: Gateway) -> None:
     inputs: dict[str, dict[str, str]] = {name: {} for name in ("topic", "a", "title_of_it", "b")}
     created = await gateway.call("PUT", "/v1/engines/mine", {**MINE, "inputs": inputs})
     got = await gateway.call("GET", "/v1/engines/mine")
@@ -230,7 +233,7 @@ async def test_inputs_keep_the_order_that_their_author_gave_them(gateway: Gatewa
     assert (moved.json()["version"], list(moved.json()["inputs"])[-1]) == (2, "topic")
 
 
-async def test_changes_at_the_same_moment_each_get_a_version(gateway: Gateway):
+async def test_changes_at_the_same_moment_each_get_a_version(gateway: Gateway) -> None:
     names = [f"Name {n}" for n in range(20)]
     answers = await asyncio.gather(
         *(gateway.call("PUT", "/v1/engines/mine", {**MINE, "name": name}) for name in names)
@@ -241,7 +244,7 @@ async def test_changes_at_the_same_moment_each_get_a_version(gateway: Gateway):
     assert (await gateway.call("GET", "/v1/engines/mine")).json() == last
 
 
-async def test_what_was_got_can_be_put_again(gateway: Gateway):
+async def test_what_was_got_can_be_put_again(gateway: Gateway) -> None:
     sample = (await gateway.call("GET", "/v1/engines/short-book")).json()
     own = await gateway.call("PUT", "/v1/engines/short-book", sample)
     assert (own.status_code, own.json()["owner"], own.json()["shared"]) == (201, ANN, False)
@@ -250,7 +253,7 @@ async def test_what_was_got_can_be_put_again(gateway: Gateway):
     }
 
 
-async def test_ones_own_engine_hides_a_shared_one(gateway: Gateway):
+async def test_ones_own_engine_hides_a_shared_one(gateway: Gateway) -> None:
     await gateway.call("PUT", "/v1/engines/article", {**MINE, "id": "article"})
     assert (await gateway.call("GET", "/v1/engines/article")).json()["name"] == "Mine"
     assert (await gateway.call("GET", "/v1/engines/article", user=BOB)).json()["name"] == "Article"
@@ -263,7 +266,7 @@ async def test_ones_own_engine_hides_a_shared_one(gateway: Gateway):
     assert (await gateway.call("GET", "/v1/engines/article")).json()["owner"] == SYSTEM_USER_ID
 
 
-async def test_engines_of_others_do_not_exist(gateway: Gateway):
+async def test_engines_of_others_do_not_exist(gateway: Gateway) -> None:
     await gateway.call("PUT", "/v1/engines/mine", MINE)
     assert await gateway.catalogue.engine(BOB, "mine") is None
     for method in ("GET", "DELETE"):
@@ -273,7 +276,7 @@ async def test_engines_of_others_do_not_exist(gateway: Gateway):
     assert (await gateway.call("GET", "/v1/engines/mine")).json()["name"] == "Mine"
 
 
-async def test_deleting(gateway: Gateway):
+async def test_deleting(gateway: Gateway) -> None:
     await gateway.call("PUT", "/v1/engines/mine", MINE)
     assert (await gateway.call("DELETE", "/v1/engines/mine")).status_code == 204
     assert (await gateway.call("DELETE", "/v1/engines/mine")).status_code == 404
@@ -281,7 +284,7 @@ async def test_deleting(gateway: Gateway):
     assert (refused.status_code, refused.json()["code"]) == (403, "not_your_engine")
 
 
-async def test_problems_name_node_and_field(gateway: Gateway):
+async def test_problems_name_node_and_field(gateway: Gateway) -> None:
     wrong = {**MINE, "nodes": [{**MINE["nodes"][0], "prompt": "On {{ topc }}", "model": "gemini-3.8-flsh"}]}
     answer = await gateway.call("PUT", "/v1/engines/mine", wrong)
     assert (answer.status_code, answer.json()["code"]) == (422, "invalid_definition")
@@ -299,13 +302,13 @@ async def test_problems_name_node_and_field(gateway: Gateway):
     assert (await gateway.call("GET", "/v1/engines/mine")).status_code == 404
 
 
-async def test_validating_stores_nothing(gateway: Gateway):
+async def test_validating_stores_nothing(gateway: Gateway) -> None:
     answer = await gateway.call("POST", "/v1/engines/validate", MINE)
     assert answer.json() == {"valid": True, "errors": [], "warnings": []}
     assert (await gateway.call("GET", "/v1/engines/mine")).status_code == 404
 
 
-async def test_the_id_may_be_left_out_and_must_else_match(gateway: Gateway):
+async def test_the_id_may_be_left_out_and_must_else_match(gateway: Gateway) -> None:
     without = {key: value for key, value in MINE.items() if key != "id"}
     assert (await gateway.call("PUT", "/v1/engines/other", without)).json()["id"] == "other"
     refused = await gateway.call("PUT", "/v1/engines/other", MINE)
@@ -315,7 +318,7 @@ async def test_the_id_may_be_left_out_and_must_else_match(gateway: Gateway):
 @pytest.mark.parametrize(
     "path", ["/v1/engines/UPPER", "/v1/engines/%00", "/v1/engines/a%20b", "/v1/engines/" + "x" * 65]
 )
-async def test_ids_that_can_not_be(gateway: Gateway, path: str):
+async def test_ids_that_can_not_be(gateway: Gateway, path: str) -> None:
     for method in ("GET", "DELETE"):
         assert (await gateway.call(method, path)).status_code == 404
     without = {key: value for key, value in MINE.items() if key != "id"}
@@ -323,15 +326,18 @@ async def test_ids_that_can_not_be(gateway: Gateway, path: str):
     assert (refused.status_code, [e["field"] for e in refused.json()["errors"]]) == (422, ["id"])
 
 
-async def test_nobody_sees_nothing(gateway: Gateway):
+async def test_nobody_sees_nothing(gateway: Gateway) -> None:
     assert (await gateway.http.get("/v1/engines")).status_code == 401
 
 
-async def test_a_change_is_known_to_other_gateways(gateway: Gateway, seeded: PostgresServer, nats_url: str):
+async def test_a_change_is_known_to_other_gateways(
+    gateway: Gateway, seeded: PostgresServer, nats_url: str
+) -> None:
     db = make_engine(service_url(seeded, "gateway"), application="other")
     nc = await nats.connect(nats_url)
     try:
-        async with Listening(db, nc) as other:
+        other = Listening(db, nc)
+        async with other:
             await gateway.call("PUT", "/v1/engines/mine", MINE)
             first = await other.engine(ANN, "mine")
             other.forgot.clear()
@@ -347,7 +353,7 @@ async def test_a_change_is_known_to_other_gateways(gateway: Gateway, seeded: Pos
         await db.dispose()
 
 
-async def test_tiers_and_names_of_models(gateway: Gateway):
+async def test_tiers_and_names_of_models(gateway: Gateway) -> None:
     tiers = await gateway.catalogue.tiers(["gemini-3.8-flash", "gemini-3.1-pro-preview", "never-heard-of"])
     assert tiers == {
         "gemini-3.8-flash": Tier.INCLUDED,
@@ -357,7 +363,7 @@ async def test_tiers_and_names_of_models(gateway: Gateway):
     assert {"gemini-3.8-flash", "gemini-3.5-flash-lite"} <= await gateway.catalogue.known_models()
 
 
-async def test_what_is_remembered_outlives_the_database(seeded: PostgresServer, nats_url: str):
+async def test_what_is_remembered_outlives_the_database(seeded: PostgresServer, nats_url: str) -> None:
     """While Postgres is down, executions of known engines can still be started."""
     now = [0.0]
     db = make_engine(service_url(seeded, "gateway"), application="test")
@@ -381,7 +387,7 @@ async def test_what_is_remembered_outlives_the_database(seeded: PostgresServer, 
         await asyncio.gather(db.dispose(), gone.dispose())
 
 
-async def test_the_document_describes_the_answers(gateway: Gateway):
+async def test_the_document_describes_the_answers(gateway: Gateway) -> None:
     transport = gateway.http._transport
     assert isinstance(transport, httpx.ASGITransport)
     document = (await gateway.http.get("/openapi.json")).json()
@@ -391,5 +397,5 @@ async def test_the_document_describes_the_answers(gateway: Gateway):
         assert name in document["components"]["schemas"]
 
 
-def test_samples_are_files_of_the_package():
+def test_samples_are_files_of_the_package() -> None:
     assert {path.stem for path in Path("services/gateway/samples").iterdir()} == set(SAMPLES)

@@ -1,5 +1,7 @@
 """Too much of something is answered with 429 and when to come again; a stop never is."""
 
+import secrets
+
 import httpx
 import pytest
 
@@ -27,6 +29,50 @@ async def test_requests_of_one_key_are_limited_but_its_stops_are_not(
         assert (await ben.get("/v1/me")).status_code == 200
         for _ in range(5):
             assert (await ada.post(f"/v1/executions/{execution_id}/stop")).status_code in (200, 202)
+
+
+async def asked(gateway: Gateway, address: str, **headers: str) -> httpx.Response:
+    async with gateway.client() as client:
+        return await client.get("/v1/me", headers={"X-Forwarded-For": address, **headers})
+
+
+async def test_keys_that_nobody_has_are_limited_per_address_and_remembered_ones_go_on(
+    nats_server: NatsServer, database: Database
+) -> None:
+    ada, ben = (database.people[name].headers for name in ("ada", "ben"))
+    few = {"unknown_keys_per_second": 0.01, "unknown_keys_burst": 3, "trusted_proxies": "127.0.0.0/8"}
+    async with running_gateway(nats_server, database, **few) as gateway:
+        assert (await asked(gateway, "192.0.2.1", **ada)).status_code == 200
+        guesses = [
+            await asked(gateway, "192.0.2.1", Authorization=f"Bearer lk_{new_id()}") for _ in range(4)
+        ]
+        assert [answer.status_code for answer in guesses] == [401, 401, 401, 429]
+        problem(guesses[-1], 429, "too_many_attempts")
+        assert 90 <= int(guesses[-1].headers["retry-after"]) <= 100
+        assert (await asked(gateway, "192.0.2.1", **ada)).status_code == 200, "it is remembered"
+        assert (await asked(gateway, "192.0.2.1", Authorization="Bearer lk_short")).status_code == 401
+        assert (await asked(gateway, "192.0.2.1", **ben)).status_code == 429
+        assert (await asked(gateway, "192.0.2.2", **ben)).status_code == 200
+        assert (await asked(gateway, "192.0.2.1", **ben)).status_code == 200, "now it is remembered too"
+
+
+async def test_sessions_that_nobody_has_are_limited_like_keys(
+    nats_server: NatsServer, database: Database
+) -> None:
+    few = {"unknown_keys_per_second": 0.01, "unknown_keys_burst": 2}
+    async with running_gateway(nats_server, database, **few) as gateway:
+        cookies = [f"lekhika_session={secrets.token_urlsafe(32)}" for _ in range(3)]
+        assert [(await asked(gateway, "", Cookie=cookie)).status_code for cookie in cookies] == [401, 401, 429]
+
+
+async def test_good_keys_that_are_not_remembered_do_not_count_as_unknown(
+    nats_server: NatsServer, database: Database
+) -> None:
+    few = {"unknown_keys_per_second": 0.01, "unknown_keys_burst": 2}
+    async with running_gateway(nats_server, database, **few) as gateway:
+        for _ in range(5):
+            assert (await asked(gateway, "", **database.people["ada"].headers)).status_code == 200
+            await gateway.parts.authenticator.changed("")
 
 
 async def tried(gateway: Gateway, email: str, password: str = "wrong", **headers: str) -> httpx.Response:
