@@ -1,7 +1,7 @@
 """Postgres: engines with bounded waits, and transactions bound to a role and a user."""
 
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 from enum import StrEnum
 
 from sqlalchemy import text
@@ -49,8 +49,7 @@ def make_engine(
 ) -> AsyncEngine:
     """A pool of at most `pool_size` connections; connects on first use.
 
-    A connection is not tried before use: after a restart of the server the first transaction raises
-    Unavailable, and the pool starts anew.
+    A connection is not tried before use, which would take a question for each: see `transaction`.
     """
     milliseconds = int(statement_seconds * 1000)
     return create_async_engine(
@@ -89,18 +88,41 @@ async def transaction(
 ) -> AsyncIterator[AsyncConnection]:
     """A transaction as `role`, for `user_id` where rows belong to users; without a role, as the login.
 
-    Both end with the transaction, so nothing of them stays on a pooled connection.
+    Both end with the transaction, so nothing of them stays on a pooled connection. One that turns out to be broken when it is
+    bound to a role, as all are after a restart of the server, is replaced by a new one. Without a role that shows at the first
+    statement only: then the transaction raises Unavailable, and the pool starts anew.
 
     Raises: Unavailable, when Postgres or a free connection of the pool can not be had, or the server gave up
     (time-out, deadlock, restart). Raised from the commit, it leaves open whether the commit happened.
     """
     try:
-        async with engine.begin() as connection:
-            if role is not None:
-                await act_as(connection, role, user_id)
-            yield connection
+        async with AsyncExitStack() as stack:
+            yield await _begun(stack, engine, role, user_id)
     except (OperationalError, InterfaceError, PoolTimeoutError) as error:
         raise Unavailable(f"database: {_first_line(error)}") from error
+
+
+async def _begun(
+    stack: AsyncExitStack, engine: AsyncEngine, role: Role | None, user_id: str | None
+) -> AsyncConnection:
+    try:
+        return await stack.enter_async_context(_bound(engine, role, user_id))
+    except DBAPIError as error:
+        if not error.connection_invalidated:
+            raise
+    return await stack.enter_async_context(
+        _bound(engine, role, user_id)
+    )  # nothing was done on the broken one
+
+
+@asynccontextmanager
+async def _bound(
+    engine: AsyncEngine, role: Role | None, user_id: str | None
+) -> AsyncIterator[AsyncConnection]:
+    async with engine.begin() as connection:
+        if role is not None:
+            await act_as(connection, role, user_id)
+        yield connection
 
 
 async def act_as(connection: AsyncConnection, role: Role, user_id: str | None = None) -> None:

@@ -14,6 +14,7 @@ from deploy.access import GRANTS
 from deploy.local.postgres import PostgresServer
 from shared import tables
 from shared.db import Role, make_engine, transaction
+from shared.errors import Unavailable
 from shared.ids import new_id
 from shared.tables import SYSTEM_USER_ID
 from tests.support.postgres import migrated_server, service_url
@@ -284,3 +285,38 @@ async def test_an_error_does_not_tell_what_was_sent(gateway: AsyncEngine) -> Non
                 text("SELECT digest FROM sessions WHERE csrf = :csrf"), {"csrf": "a secret"}
             )
     assert "a secret" not in str(refusal.value)
+
+
+def _break_connections(server: PostgresServer) -> None:
+    with psycopg.connect(server.url) as connection:
+        connection.execute(
+            "SELECT pg_terminate_backend(pid, 5000) FROM pg_stat_activity WHERE usename = 'lekhika_gateway'"
+        )
+
+
+async def test_a_pooled_connection_that_broke_meanwhile_is_replaced(
+    server: PostgresServer, gateway: AsyncEngine
+) -> None:
+    for _ in range(2):
+        async with transaction(gateway, role=Role.USER, user_id=ANN) as connection:
+            assert (await connection.execute(text("SELECT current_user"))).scalar_one() == "lekhika_user"
+        _break_connections(server)
+
+
+async def test_a_transaction_whose_connection_breaks_later_is_not_tried_again(
+    server: PostgresServer, gateway: AsyncEngine
+) -> None:
+    begun = 0
+
+    async def work() -> None:
+        nonlocal begun
+        async with transaction(gateway, role=Role.USER, user_id=ANN) as connection:
+            begun += 1
+            _break_connections(server)
+            await connection.execute(text("SELECT 1"))
+
+    with pytest.raises(Unavailable):
+        await work()
+    assert begun == 1
+    async with transaction(gateway) as connection:
+        assert (await connection.execute(text("SELECT 1"))).scalar_one() == 1
