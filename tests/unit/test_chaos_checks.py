@@ -3,6 +3,8 @@
 from collections.abc import Sequence
 from dataclasses import replace
 
+import pytest
+
 from shared import ending
 from shared import events as ev
 from tests.support import make
@@ -92,19 +94,24 @@ def test_requests_that_are_lost_doubled_or_unheard_of_are_seen() -> None:
     only(request_faults(evidence(history)), "nobody asked for it")
 
 
-def test_a_failure_that_nobody_asked_for_is_seen() -> None:
+@pytest.mark.parametrize(
+    ("fault", "code"),
+    [("status_503", "overloaded"), ("reset", "provider_unreachable"), ("status_429", "quota")],
+)
+def test_a_failure_that_nobody_asked_for_is_seen(fault: str, code: str) -> None:
     state = make.folded(make.history(*RUN))
-    overloaded = ending.failed(state, ev.ErrorInfo(code="overloaded", message="Try again later."))
-    history = make.history(*RUN, overloaded, execution_id="x")
+    failed = ending.failed(state, ev.ErrorInfo(code=code, message="Try again later."))
+    history = make.history(*RUN, failed, execution_id="x")
     (request,) = draw(Settings(seed=1, executions=1, kills=0, pause=1)).requests
 
     def faults(options: str, limits: dict[str, int]) -> list[str]:
         asked = {"m": Asked(replace(request, options=options, limits=limits), ids={"x"})}
         return list(failure_faults(evidence(history, asked=asked)))
 
-    only(faults("fault=status_503 times=1", {}), "failed with overloaded")
-    only(faults("", {"seconds": 3}), "failed with overloaded")
-    assert not faults("fault=status_503 times=1", {"seconds": 3})
+    only(faults(f"fault={fault} times=1", {}), f"failed with {code}")
+    only(faults("", {"seconds": 3}), f"failed with {code}")
+    only(faults("fault=safety", {"seconds": 3}), f"failed with {code}")
+    assert not faults(f"fault={fault} times=1", {"seconds": 3})
 
 
 def test_the_same_seed_draws_the_same_plan() -> None:

@@ -73,12 +73,23 @@ def stop_faults(evidence: Evidence) -> Iterator[str]:
                 yield f"{mark} ({state.id}): a stop was answered 200 with {status}"
 
 
+_TRANSIENT = {
+    "fault=cut": "provider_unreachable",
+    "fault=reset": "provider_unreachable",
+    "fault=status_503": "overloaded",
+    "fault=status_429": "quota",
+    "fault=error_in_stream": "overloaded",
+}
+"""With what an execution fails that has no time to repeat the call."""
+
+
 def _refusals(request: Request) -> Iterator[str]:
     """The codes that it may fail with."""
     if "fault=safety" in request.options:
         yield "answer_blocked"
-    if "fault=status_503" in request.options and "seconds" in request.limits:
-        yield "overloaded"  # the wait before another try would pass the limit
+    for fault, code in _TRANSIENT.items():
+        if fault in request.options and "seconds" in request.limits:
+            yield code  # the wait before another try would pass the limit
 
 
 def failure_faults(evidence: Evidence) -> Iterator[str]:
