@@ -27,7 +27,7 @@ ON_THE_STACK = (
 """With several processes all of these go to one of them, so that there is one stack."""
 
 
-class _OneStack(LoadFileScheduling):
+class _OneStack(LoadFileScheduling):  # type: ignore[misc]  # xdist has no types
     """The tests of a file go to one process, and so do all that use the stack."""
 
     def _split_scope(self, nodeid: str) -> str:

@@ -54,7 +54,7 @@ async def request(stack: Stack, person: Person, text: str, count: int) -> list[s
 
 async def rows(stack: Stack, query: str, *values: Any) -> list[Any]:
     async with await psycopg.AsyncConnection.connect(stack.database_url, autocommit=True) as connection:
-        return await (await connection.execute(query, values)).fetchall()  # type: ignore[arg-type]
+        return await (await connection.execute(query, values)).fetchall()
 
 
 async def running(stack: Stack, person: Person) -> int:

@@ -328,7 +328,7 @@ def show(report: Report, found: Found, count: int, bare: list[float]) -> None:
 
 
 if __name__ == "__main__":
-    given = (
+    given: dict[str, Any] = (
         dict(zip(("count", "per_second"), (int(sys.argv[1]), *map(float, sys.argv[2:])), strict=False))
         if sys.argv[1:]
         else {}

@@ -84,7 +84,8 @@ async def settled(stack: Stack, count: int) -> None:
 async def measure(stack: Stack, report: Report, kills: int = KILLS) -> None:
     async with stack.client() as client:
         await put(client, ENGINE)
-    owners, times = Owners(), {"one of two killed": [], "both killed": []}
+    owners = Owners()
+    times: dict[str, list[float]] = {"one of two killed": [], "both killed": []}
     nc = await nats.connect(stack.nats_url)
     try:
         await nc.subscribe(subjects.committed("*", "started"), cb=owners.hear)

@@ -10,7 +10,7 @@ import psycopg
 import pytest
 
 from services.gateway import engine_list
-from services.gateway.engine_list import Listed, ListedDraft
+from services.gateway.engine_list import Listed, ListedDraft, Page
 from services.gateway.engine_publishing import IfMatch
 from services.gateway.engine_store import Published
 from shared.ids import new_id
@@ -284,12 +284,16 @@ def test_a_page_is_cut_where_the_inputs_become_too_many() -> None:
 
     engines = [listed("a", 10), listed("c", engine_list.MOST_CHARACTERS), listed("d", 1)]
     drafts = [ListedDraft(id=name, name=None, version=None, updated_at=moment) for name in "be"]
+
+    def ids(page: Page) -> list[str]:
+        return [*(one.id for one in page.engines), *(one.id for one in page.drafts)]
+
     first = engine_list.cut(engines, drafts, 10)
-    assert ([one.id for one in (*first.engines, *first.drafts)], first.next_cursor) == (["a", "b"], "b")
+    assert (ids(first), first.next_cursor) == (["a", "b"], "b")
     second = engine_list.cut(engines[1:], drafts[1:], 10)
     assert ([one.id for one in second.engines], second.next_cursor) == (["c"], "c")
     third = engine_list.cut(engines[2:], drafts[1:], 10)
-    assert ([one.id for one in (*third.engines, *third.drafts)], third.next_cursor) == (["d", "e"], None)
+    assert (ids(third), third.next_cursor) == (["d", "e"], None)
 
 
 async def test_a_superadmin_takes_a_shared_engine_back_from_everyone(

@@ -159,7 +159,7 @@ async def test_only_the_provider_can_sign(trusting: Gateway, idp: Provider) -> N
     public = str(idp._public("first"))
     forged = [
         stranger.token("first"),
-        jwt.encode(claims, None, algorithm="none", headers={"kid": "first"}),
+        jwt.encode(claims, "", algorithm="none", headers={"kid": "first"}),
         jwt.encode(claims, public.ljust(64, "x"), algorithm="HS256", headers={"kid": "first"}),
         f"{head}.{body}.{'A' * len(signature)}",
         f"{head}.{body[:-4]}AAAA.{signature}",

@@ -3,6 +3,7 @@
 import asyncio
 import time
 from collections.abc import AsyncIterator
+from typing import Any
 
 import nats
 import pytest
@@ -33,7 +34,8 @@ async def wait_of(limiter: Limiter, model: str, tokens: int) -> float:
         await asyncio.Event().wait()
 
     taking = asyncio.ensure_future(limiter.take(model, tokens, tell))
-    await asyncio.wait([taking, told], return_when=asyncio.FIRST_COMPLETED)
+    both: list[asyncio.Future[Any]] = [taking, told]
+    await asyncio.wait(both, return_when=asyncio.FIRST_COMPLETED)
     taking.cancel()
     return told.result() if told.done() else 0.0
 
@@ -100,7 +102,7 @@ async def test_tokens_are_told_at_once_when_nobody_waits(server: NatsServer) -> 
     first, second = (Limiter(nc.jetstream(), limits, time.time) for _ in range(2))
     assert await wait_of(first, model, 1_000) == 0
     bucket = await nc.jetstream().key_value(LIMITS)
-    watcher = await bucket.watch(key_of(model))
+    watcher: Any = await bucket.watch(key_of(model))  # whose methods have no types
     assert (await watcher.updates()) is not None
     first.used(model, 1_000, 7_000)
     while await watcher.updates(timeout=5) is None:

@@ -43,9 +43,7 @@ async def test_keys_that_nobody_has_are_limited_per_address_and_remembered_ones_
     few = {"unknown_keys_per_second": 0.01, "unknown_keys_burst": 3, "trusted_proxies": "127.0.0.0/8"}
     async with running_gateway(nats_server, database, **few) as gateway:
         assert (await asked(gateway, "192.0.2.1", **ada)).status_code == 200
-        guesses = [
-            await asked(gateway, "192.0.2.1", Authorization=f"Bearer lk_{new_id()}") for _ in range(4)
-        ]
+        guesses = [await asked(gateway, "192.0.2.1", Authorization=f"Bearer lk_{new_id()}") for _ in range(4)]
         assert [answer.status_code for answer in guesses] == [401, 401, 401, 429]
         problem(guesses[-1], 429, "too_many_attempts")
         assert 90 <= int(guesses[-1].headers["retry-after"]) <= 100
@@ -62,7 +60,11 @@ async def test_sessions_that_nobody_has_are_limited_like_keys(
     few = {"unknown_keys_per_second": 0.01, "unknown_keys_burst": 2}
     async with running_gateway(nats_server, database, **few) as gateway:
         cookies = [f"lekhika_session={secrets.token_urlsafe(32)}" for _ in range(3)]
-        assert [(await asked(gateway, "", Cookie=cookie)).status_code for cookie in cookies] == [401, 401, 429]
+        assert [(await asked(gateway, "", Cookie=cookie)).status_code for cookie in cookies] == [
+            401,
+            401,
+            429,
+        ]
 
 
 async def test_good_keys_that_are_not_remembered_do_not_count_as_unknown(

@@ -40,7 +40,14 @@ async def queue_is_empty(here: World) -> None:
 
 
 async def _now(here: World) -> ConsumerInfo:
-    return await here.nc.jetstream().consumer_info(subjects.EXECUTIONS, "now")
+    info: ConsumerInfo = await here.nc.jetstream().consumer_info(subjects.EXECUTIONS, "now")
+    return info
+
+
+async def _delivered(here: World) -> int:
+    delivered = (await _now(here)).delivered
+    assert delivered is not None
+    return delivered.consumer_seq
 
 
 async def outlined(here: World, execution_id: str) -> Outline:
@@ -97,7 +104,7 @@ async def test_what_somebody_has_begun_is_never_ended_by_one_who_can_not_read_it
     begun = await here.log.append(key, started(), await store(here, key, b"{}"))
     async with executing(here):
         async with asyncio.timeout(SECONDS):
-            while (await _now(here)).delivered.consumer_seq < 5:  # noqa: ASYNC110 - nobody tells
+            while await _delivered(here) < 5:  # noqa: ASYNC110 - nobody tells
                 await asyncio.sleep(0.02)
     assert (await outlined(here, key)).last_seq == begun
 
@@ -119,7 +126,7 @@ async def test_a_stop_of_what_somebody_has_begun_and_nobody_can_read_ends_it_onc
     async with somebody, executing(here):
         async with owner:
             async with asyncio.timeout(SECONDS):
-                while (await _now(here)).delivered.consumer_seq < 60:  # noqa: ASYNC110 - nobody tells
+                while await _delivered(here) < 60:  # noqa: ASYNC110 - nobody tells
                     await asyncio.sleep(0.02)
             assert (await outlined(here, key)).last_seq == asked
         async with asyncio.timeout(SECONDS):

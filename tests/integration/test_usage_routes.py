@@ -312,7 +312,7 @@ async def test_the_lag_is_the_age_of_the_oldest_end_that_is_not_counted(
     await subscription.unsubscribe()
 
     async def level() -> bool:
-        return (await get(uma))["lag_seconds"] == 0
+        return bool((await get(uma))["lag_seconds"] == 0)
 
     await until(level)
 

@@ -134,8 +134,7 @@ def test_only_the_probe_decides_while_a_model_is_down() -> None:
     circuit.abandoned(calls[-2])
     assert circuit.probing
     circuit.failed(probe, "overloaded", 60.0, 0.5)
-    assert not circuit.probing
-    assert circuit.opened == 2
+    assert (circuit.probing, circuit.opened) == (False, 2)
 
 
 def test_the_wait_that_is_told_counts_the_tokens_of_those_before() -> None:

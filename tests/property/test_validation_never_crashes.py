@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from shared.dependencies import dependencies
-from shared.validation import InvalidDefinition, check_input, validate_engine
+from shared.validation import InvalidDefinition, Problem, check_input, validate_engine
 from shared.workflow import Engine, Input
 
 LEAVES = (
@@ -75,7 +75,7 @@ GOOD = st.builds(
 )  # fmt: skip
 
 
-def attempt(definition):
+def attempt(definition: object) -> tuple[Engine | None, tuple[Problem, ...]]:
     try:
         return validate_engine(definition, {"m"}), ()
     except InvalidDefinition as refused:
@@ -84,7 +84,7 @@ def attempt(definition):
 
 @settings(max_examples=400, deadline=None)
 @given(JSON | DEFINITIONS | GOOD)
-def test_validation_refuses_or_gives_what_can_be_planned(definition):
+def test_validation_refuses_or_gives_what_can_be_planned(definition: object) -> None:
     engine, problems = attempt(definition)
     if engine is None:
         assert problems
@@ -107,7 +107,7 @@ SPECS = st.builds(
 
 @settings(max_examples=300, deadline=None)
 @given(st.dictionaries(NAMES, SPECS, max_size=3), JSON | st.dictionaries(NAMES, JSON, max_size=3))
-def test_inputs_are_refused_or_complete(specs, given_input):
+def test_inputs_are_refused_or_complete(specs: dict[str, Input], given_input: object) -> None:
     values, problems = check_input(specs, given_input)
     if not problems:
         assert values.keys() == specs.keys()

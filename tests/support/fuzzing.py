@@ -74,7 +74,8 @@ async def fuzzed_gateway(folder: Path) -> AsyncIterator[Fuzzed]:
             async with gateway.client(root) as client:
                 things = await made_by(client, client, root)
             others = [person.user_id for name, person in database.people.items() if name != "root"]
-            known = {name: [value] for name, value in things.path.items()} | {
+            known: dict[str, Sequence[str | int]] = {
+                **{name: [value] for name, value in things.path.items()},
                 "user_id": others,
                 "number": [1],
             }

@@ -76,7 +76,7 @@ class Database:
     def execute(self, query: str, *values: object) -> None:
         """As the superuser."""
         with psycopg.connect(self.server.url, autocommit=True) as connection:
-            connection.execute(query, values)  # type: ignore[arg-type]
+            connection.execute(query, values)
 
 
 @contextmanager

@@ -96,13 +96,12 @@ def end(dice: random.Random, **changed: Any) -> ev.Recorded:
         "usage": tuple(usage(dice) for _ in range(dice.randint(0, 4))),
     }
     summary = ev.Summary.model_validate(given | changed)
-    event = dice.choice(
-        [
-            ev.ExecutionCompleted(summary=summary, output="x"),
-            ev.ExecutionStopped(summary=summary, stop=ev.StopInfo(by="me", at=time)),
-            ev.ExecutionFailed(summary=summary, error=ev.ErrorInfo(code="c", message="m")),
-        ]
-    )
+    ends: list[ev.TerminalEvent] = [
+        ev.ExecutionCompleted(summary=summary, output="x"),
+        ev.ExecutionStopped(summary=summary, stop=ev.StopInfo(by="me", at=time)),
+        ev.ExecutionFailed(summary=summary, error=ev.ErrorInfo(code="c", message="m")),
+    ]
+    event = dice.choice(ends)
     return ev.Recorded(
         execution_id=new_id(),
         event=event,

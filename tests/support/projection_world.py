@@ -9,6 +9,7 @@ from types import SimpleNamespace
 from typing import Any, cast
 
 import psycopg
+from nats.js.api import ConsumerInfo
 
 from deploy.local.nats_server import NatsServer
 from deploy.local.postgres import PostgresServer
@@ -95,7 +96,7 @@ class World:
 
     async def all_acknowledged(self) -> None:
         async def fact() -> bool:
-            info = await self.nc.jetstream().consumer_info(EXECUTIONS, PROJECTION_CONSUMER)
+            info: ConsumerInfo = await self.nc.jetstream().consumer_info(EXECUTIONS, PROJECTION_CONSUMER)
             return info.num_pending == 0 and info.num_ack_pending == 0
 
         await until(fact)

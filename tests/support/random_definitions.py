@@ -25,7 +25,7 @@ SCHEMA = {
         "good": {"type": "boolean"},
     },
 }
-JUNK = (
+JUNK: tuple[Any, ...] = (
     "",
     None,
     True,

@@ -98,7 +98,7 @@ def expected(state: ExecutionState) -> dict[str, Any]:
 
 async def record(here: World, name: str, execution_id: str, folder: Path) -> None:
     state = await here.ended(execution_id)
-    events = RECORDED.dump_python(await here.history(execution_id), mode="json", by_alias=True)
+    events = RECORDED.dump_python(list(await here.history(execution_id)), mode="json", by_alias=True)
     body = {"events": events, "expected": expected(folded(await here.history(execution_id)))}
     (folder / f"{name}.json").write_bytes(orjson.dumps(body, option=orjson.OPT_INDENT_2) + b"\n")
     print(f"{name:12} {state.status:10} {len(events)} events")

@@ -9,4 +9,4 @@ def test_the_document_is_up_to_date() -> None:
 
 
 def test_every_event_is_in_it() -> None:
-    assert set(EVENTS) == set(ev.AnyEvent.__args__)  # type: ignore[attr-defined]
+    assert set(EVENTS) == set(ev.AnyEvent.__args__)

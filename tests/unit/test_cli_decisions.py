@@ -1,6 +1,7 @@
 """The pure parts of the stack and the command line."""
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -106,7 +107,7 @@ def test_an_input_that_does_not_fit_its_type_is_left_for_the_gateway_to_refuse()
 
 
 def test_what_must_be_given_and_is_not_is_asked_for() -> None:
-    declared = {
+    declared: dict[str, dict[str, Any]] = {
         "topic": {"type": "text", "required": True, "title": "Topic"},
         "tone": {"type": "choice", "required": True, "choices": ["warm", "dry"]},
         "tags": {"type": "list", "required": True},

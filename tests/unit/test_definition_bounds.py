@@ -118,15 +118,16 @@ def test_too_many_inputs() -> None:
 
 def test_as_many_inputs_and_values_as_there_may_be() -> None:
     inputs: dict[str, Any] = {f"i{number}": {} for number in range(200)}
-    properties = {f"p{number}": {} for number in range(1_999)}
+    properties: dict[str, Any] = {f"p{number}": {} for number in range(1_999)}
     validate_engine(engine(structured("a", {"properties": properties}), inputs=inputs), None)
 
 
 @pytest.mark.usefixtures("unread")
 def test_too_many_values_in_the_schemas() -> None:
-    properties = {"properties": {f"p{number}": {} for number in range(1_200)}}
-    loop = {"id": "b", "kind": "repeat", "times": 2, "until": "{{ 1 }}", "node": structured("x", properties)}
-    del loop["node"]["id"]
+    properties: dict[str, Any] = {"properties": {f"p{number}": {} for number in range(1_200)}}
+    task = structured("x", properties)
+    del task["id"]
+    loop = {"id": "b", "kind": "repeat", "times": 2, "until": "{{ 1 }}", "node": task}
     problem = the_problem(engine(structured("a", properties), loop))
     assert (problem.node, problem.field) == ("b", "nodes.b.node.output_schema")
     assert "1,201 values" in problem.detail
@@ -145,7 +146,7 @@ def test_too_many_characters_in_patterns(schema: dict[str, Any]) -> None:
 
 
 def test_every_bound_that_is_passed_is_told() -> None:
-    inputs = {f"i{number}": {} for number in range(300)}
+    inputs: dict[str, Any] = {f"i{number}": {} for number in range(300)}
     found = problems(engine(structured("a", {"enum": [1] * 3_000}, prompt=ones(6_000)), inputs=inputs))
     assert [each.field for each in found] == ["inputs", "nodes.a.prompt", "nodes.a.output_schema"]
 
@@ -169,9 +170,12 @@ def test_of_an_input_too() -> None:
 
 def test_a_name_is_compared_with_few(monkeypatch: pytest.MonkeyPatch) -> None:
     compared: list[int] = []
-    monkeypatch.setattr(
-        "difflib.get_close_matches", lambda _, names, **__: compared.append(len(names)) or ["topic"]
-    )
+
+    def close_matches(_: str, names: list[str], **__: Any) -> list[str]:
+        compared.append(len(names))
+        return ["topic"]
+
+    monkeypatch.setattr("difflib.get_close_matches", close_matches)
     assert findings.did_you_mean("topc", [f"name{number}" for number in range(9_000)])
     assert compared == [findings.MAX_NAMES]
 

@@ -11,7 +11,7 @@ import pytest
 from docx import Document
 
 from services.gateway.downloads.convert import convert
-from services.gateway.downloads.form import Form
+from services.gateway.downloads.form import BookForm, Form
 from services.gateway.downloads.markdown import read, title_of
 from services.gateway.downloads.naming import attachment, file_name
 from services.gateway.downloads.source import Source, language_of
@@ -261,12 +261,14 @@ def test_a_docx_has_real_styles_and_all_the_text() -> None:
 
 def test_every_list_of_a_docx_counts_for_itself() -> None:
     document = Document(io.BytesIO(convert(source("1. a\n2. b\n\ntext\n\n7. c\n"), Form.DOCX)))
-    numberings = [part._p.pPr.numPr.numId.val for part in document.paragraphs if part.text in ("a", "b", "c")]
+    # python-docx makes the children of an element at run time, and its types do not know them
+    items: list[Any] = [part._p for part in document.paragraphs if part.text in ("a", "b", "c")]
+    numberings = [item.pPr.numPr.numId.val for item in items]
     assert numberings[0] == numberings[1] != numberings[2]
 
 
 @pytest.mark.parametrize("form", [Form.HTML, Form.EPUB, Form.DOCX])
-def test_a_partial_text_says_so(form: Form) -> None:
+def test_a_partial_text_says_so(form: BookForm) -> None:
     made = convert(source(note="It was stopped."), form)
     match form:
         case Form.HTML:

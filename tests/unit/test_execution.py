@@ -108,7 +108,7 @@ def test_usage_is_the_sum_of_completed_nodes_lost_tries_and_lost_attempts() -> N
 
 
 def test_a_node_keeps_what_its_earlier_calls_used_also_over_a_takeover() -> None:
-    events = [
+    events: list[ev.AnyEvent] = [
         requested(),
         started(),
         node_started("a"),
@@ -143,7 +143,7 @@ def test_repeats_and_older_events_change_nothing() -> None:
 
 
 def test_every_type_of_event_has_its_legal_states() -> None:
-    kinds = {model.model_fields["type"].default for model in ev.AnyEvent.__args__}  # type: ignore[attr-defined]
+    kinds = {model.model_fields["type"].default for model in ev.AnyEvent.__args__}
     assert set(LEGAL) == kinds - {"requested"}
 
 

@@ -1,5 +1,7 @@
 """Scopes, limits, addresses and settings of identity: what is decided without a server."""
 
+from typing import Any
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -11,7 +13,7 @@ from services.gateway.rate_limits import Attempts, Buckets
 from services.gateway.settings import GatewaySettings
 
 
-def settings(**changes: object) -> GatewaySettings:
+def settings(**changes: Any) -> GatewaySettings:
     return GatewaySettings(nats_url="nats://x", database_url="postgresql://x", **changes)
 
 

@@ -26,4 +26,4 @@ async def test_a_finished_text_is_kept_as_soon_as_its_bucket_is_back(monkeypatch
     monkeypatch.setattr(patience, "AGAIN_SECONDS", 0.001)
     journal = SimpleNamespace(state=SimpleNamespace(id="one"))
     run = SimpleNamespace(artifacts=Bucket(), journal=journal)
-    assert await keep.keep_text(run, "text") == TextRef(text="one text")  # type: ignore[arg-type]
+    assert await keep.keep_text(run, "text") == TextRef(text="one text")

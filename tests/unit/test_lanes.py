@@ -207,7 +207,8 @@ def test_after_a_restart_the_wait_follows_from_what_was_seen_since() -> None:
     outstanding.started("e0", 5002.0)
     place = outstanding.place("e3", 5002.0)
     assert place is not None
-    assert (place.ahead, place.seconds) == (2, pytest.approx(6.0))
+    assert place.ahead == 2
+    assert place.seconds == pytest.approx(6.0)
 
 
 def test_what_was_heard_already_is_not_found_again() -> None:

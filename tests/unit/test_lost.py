@@ -3,18 +3,18 @@
 from shared.deltas import Delta
 from shared.ending import unknown_usage
 from shared.lost import _usage
-from shared.usage import Certainty, Tier
+from shared.usage import Certainty, ModelUsage, Tier
 from tests.support import make
 
 
-def heard(*usages: object) -> list[Delta]:
+def heard(*usages: ModelUsage) -> list[Delta]:
     return [
-        Delta(attempt=1, node="text", node_attempt=1, offset=number, text="x", usage=usage)  # type: ignore[arg-type]
+        Delta(attempt=1, node="text", node_attempt=1, offset=number, text="x", usage=usage)
         for number, usage in enumerate(usages)
     ]
 
 
-def certainty(*usages: object) -> Certainty:
+def certainty(*usages: ModelUsage) -> Certainty:
     state = make.folded(make.history(make.requested(), make.started(), make.node_started("text")))
     return _usage(state.nodes["text"], state, heard(*usages)).tokens.certainty
 

@@ -103,8 +103,8 @@ async def test_an_answer_that_may_be_older_than_a_forgetting_is_not_kept() -> No
     second = asyncio.gather(world.get())
     await world.began.wait()
     world.answers.set()
-    assert await second == [None]
-    assert await first == ["old"]
+    assert list(await second) == [None]
+    assert list(await first) == ["old"]
     assert await world.get() is None
 
 

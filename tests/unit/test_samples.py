@@ -8,26 +8,27 @@ import pytest
 
 from shared.templates import evaluate, render
 from shared.validation import check_input, validate_engine
+from shared.workflow import TemplateNode
 from tests.support.drafts import MODELS
 
 SAMPLES = sorted(Path("services/gateway/samples").glob("*.json"))
 
 
 @pytest.mark.parametrize("path", SAMPLES, ids=lambda path: path.stem)
-def test_samples_are_valid(path):
+def test_samples_are_valid(path: Path) -> None:
     found = validate_engine(json.loads(path.read_text()), MODELS)
     assert found.id == path.stem
 
 
-def test_the_sample_book_is_put_together_from_its_chapters():
+def test_the_sample_book_is_put_together_from_its_chapters() -> None:
     book = validate_engine(json.loads(Path("services/gateway/samples/short-book.json").read_text()), MODELS)
     outline = {
         "title": "Tea",
         "chapters": [{"title": "Leaf", "summary": "."}, {"title": "Cup", "summary": "."}],
     }
-    text = render(
-        book.node("book").template, {"title": "", "outline": outline, "edited": ["Green.\n", "Hot."]}
-    )
+    node = book.node("book")
+    assert isinstance(node, TemplateNode)
+    text = render(node.template, {"title": "", "outline": outline, "edited": ["Green.\n", "Hot."]})
     assert text == "# Tea\n\n## Leaf\n\nGreen.\n\n## Cup\n\nHot.\n"
 
 
@@ -47,7 +48,7 @@ def like(schema: dict[str, Any]) -> Any:
 
 
 @pytest.mark.parametrize("path", SAMPLES, ids=lambda path: path.stem)
-def test_every_template_of_a_sample_renders_with_defaults_alone(path):
+def test_every_template_of_a_sample_renders_with_defaults_alone(path: Path) -> None:
     found = validate_engine(json.loads(path.read_text()), MODELS)
     required = {
         name: ["tea"] if spec.type == "list" else "tea"
@@ -57,12 +58,15 @@ def test_every_template_of_a_sample_renders_with_defaults_alone(path):
     values, faults = check_input(found.inputs, required)
     assert faults == []
     for node in found.nodes:
-        looping = node.kind == "for_each"
-        local = {node.as_: evaluate(node.items, values)[0], "index": 0} if looping else {}
+        local: dict[str, Any] = {}
+        if node.kind == "for_each":
+            items = evaluate(node.items, values)
+            assert isinstance(items, list)
+            local = {node.as_: items[0], "index": 0}
         for source in node.sources():
             if not source.expression:
                 assert render(source.text, {**values, **local}).strip()
         [task] = [part.task for part in node.parts()]
         schema = getattr(task, "output_schema", None)
         output = like(schema) if schema else "Some text."
-        values[node.id] = [output] if looping else output
+        values[node.id] = [output] if node.kind == "for_each" else output

@@ -3,6 +3,7 @@
 import asyncio
 import io
 import sys
+import tempfile
 from pathlib import Path
 
 import pytest
@@ -79,7 +80,7 @@ async def test_a_slow_start_is_told_to_be_slow(
 def test_a_demo_that_does_not_start_keeps_its_home_and_says_where(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    monkeypatch.setattr(demo.tempfile, "mkdtemp", lambda **_: str(tmp_path))
+    monkeypatch.setattr(tempfile, "mkdtemp", lambda **_: str(tmp_path))
     monkeypatch.setattr(demo, "python_module", lambda *words: [sys.executable, "-c", FAILS, *words[1:]])
     with pytest.raises(StackError, match=str(tmp_path)), demo.own_stack():
         pass

@@ -2,9 +2,10 @@
 
 import asyncio
 from collections.abc import Callable
-from typing import Any
+from typing import Any, NoReturn, cast
 
 import pytest
+from nats.aio.client import Client
 
 from services.executor import journal as journals
 from services.executor.apart import Apart
@@ -77,9 +78,10 @@ class HungArtifacts(Artifacts):
     async def _get(self, ref: ev.ArtifactRef) -> bytes:
         return await self._hang()
 
-    async def _hang(self) -> Any:
+    async def _hang(self) -> NoReturn:
         self.asked.set()
         await asyncio.Event().wait()
+        raise AssertionError("nobody sets that event")
 
 
 class Nobody:
@@ -93,8 +95,9 @@ async def claimed(log: Any, artifacts: Artifacts, provider: Any, **changes: Any)
     await log.append(key, requested(CALL, **changes), 0)
     times = CallTimes(first=60, between=60, whole=60, merge=0.001)
     parts = Parts(
-        nc=Nobody(), artifacts=artifacts, provider=provider, times=times, clock=ServerClock(), apart=Apart()
-    )  # type: ignore[arg-type]
+        nc=cast("Client", Nobody()), artifacts=artifacts, provider=provider, times=times, clock=ServerClock(),
+        apart=Apart(),
+    )  # fmt: skip
     journal = Journal(log, folded(await log.load(key)), 1, ME)
     await journal.claim(started(instance=ME))
     return ExecutionRun(parts, journal)

@@ -1,6 +1,7 @@
 """What is wrong with a definition is said with node and field."""
 
 import json
+from typing import Any
 
 import pytest
 
@@ -9,7 +10,7 @@ from shared.workflow import models_used
 from tests.support.drafts import MODELS, engine, for_each, generate, problems, template
 
 
-def test_a_fallback_must_follow_a_schema_too_when_any_node_has_one():
+def test_a_fallback_must_follow_a_schema_too_when_any_node_has_one() -> None:
     unfit = Unfit(for_schemas=frozenset({"gemini-3.5-flash-lite"}))
     definition = engine(fallback_model="gemini-3.5-flash-lite")
     validate_engine(definition, MODELS, None, unfit)
@@ -19,28 +20,28 @@ def test_a_fallback_must_follow_a_schema_too_when_any_node_has_one():
     assert [problem.field for problem in refused.value.problems] == ["fallback_model"]
 
 
-def test_a_good_definition_is_read():
+def test_a_good_definition_is_read() -> None:
     found = validate_engine(engine(), MODELS)
     assert found.node("outline").kind == "generate"
 
 
 @pytest.mark.parametrize("definition", [None, [], "text", 5, b"x", object()])
-def test_what_is_no_object_is_refused(definition):
+def test_what_is_no_object_is_refused(definition: object) -> None:
     assert set(problems(definition)) == {(None, "definition")}
 
 
-def test_missing_fields_are_named():
+def test_missing_fields_are_named() -> None:
     assert problems({}) == {(None, field): "is missing" for field in ("id", "name", "nodes", "output")}
 
 
-def test_fields_that_look_like_marks_of_the_parser_are_fields():
+def test_fields_that_look_like_marks_of_the_parser_are_fields() -> None:
     assert problems(engine(**{"[key]": 1, "": 2})) == {
         (None, "[key]"): "is not a field that is known here",
         (None, "definition"): "is not a field that is known here",
     }
 
 
-def test_fields_of_a_node_are_named_by_its_id():
+def test_fields_of_a_node_are_named_by_its_id() -> None:
     node = {"id": "outline", "kind": "generate", "model": "gemini-3.8-flash", "promt": "x", "temperature": 3}
     assert problems(engine(node)) == {
         ("outline", "nodes.outline.prompt"): "is missing",
@@ -49,12 +50,12 @@ def test_fields_of_a_node_are_named_by_its_id():
     }
 
 
-def test_a_node_without_an_id_is_named_by_its_place():
+def test_a_node_without_an_id_is_named_by_its_place() -> None:
     found = problems(engine(template("a", "x"), {"kind": "template", "template": "y", "id": 7}, output="a"))
     assert found == {(None, "nodes.1.id"): "must be a text"}
 
 
-def test_fields_inside_a_loop_are_named_without_marks_of_the_parser():
+def test_fields_inside_a_loop_are_named_without_marks_of_the_parser() -> None:
     found = problems(engine(for_each("parts", "{{ topic }}", {"kind": "generate", "model": 5})))
     assert found == {
         ("parts", "nodes.parts.node.model"): "must be a text",
@@ -62,12 +63,12 @@ def test_fields_inside_a_loop_are_named_without_marks_of_the_parser():
     }
 
 
-def test_only_faults_of_the_kind_that_is_meant_are_told():
+def test_only_faults_of_the_kind_that_is_meant_are_told() -> None:
     found = problems(engine({"id": "a", "kind": "template", "prompt": "x"}))
     assert set(found) == {("a", "nodes.a.template"), ("a", "nodes.a.prompt")}
 
 
-def test_an_unknown_kind_comes_with_a_suggestion():
+def test_an_unknown_kind_comes_with_a_suggestion() -> None:
     found = problems(engine({"id": "a", "kind": "tmplate", "template": "x"}))
     assert found == {
         (
@@ -77,7 +78,7 @@ def test_an_unknown_kind_comes_with_a_suggestion():
     }
 
 
-def test_an_input_default_of_a_wrong_form_is_told_once():
+def test_an_input_default_of_a_wrong_form_is_told_once() -> None:
     assert problems(engine(inputs={"topic": {"default": {"a": 1}}})) == {
         (None, "inputs.topic.default"): "must be a text, a number or a list of texts"
     }
@@ -100,11 +101,11 @@ def test_an_input_default_of_a_wrong_form_is_told_once():
         ({"type": "text", "max_length": 3, "default": "long"}, "default"),
     ],
 )
-def test_inputs_that_contradict_themselves(spec, field):
+def test_inputs_that_contradict_themselves(spec: dict[str, Any], field: str) -> None:
     assert set(problems(engine(inputs={"topic": spec}))) == {(None, f"inputs.topic.{field}")}
 
 
-def test_names_that_clash():
+def test_names_that_clash() -> None:
     found = problems(
         engine(
             template("topic", "x"),
@@ -122,7 +123,7 @@ def test_names_that_clash():
     }
 
 
-def test_an_unknown_name_comes_with_a_suggestion():
+def test_an_unknown_name_comes_with_a_suggestion() -> None:
     found = problems(engine(generate("outline", "On {{ topc }}")))
     assert (
         found[("outline", "nodes.outline.prompt")]
@@ -130,23 +131,23 @@ def test_an_unknown_name_comes_with_a_suggestion():
     )
 
 
-def test_names_that_a_template_makes_itself_are_known():
+def test_names_that_a_template_makes_itself_are_known() -> None:
     text = "{% set n = 1 %}{% for x in range(n) %}{{ loop.index }}{{ x }}{% endfor %}"
     validate_engine(engine(template("a", text)), MODELS)
 
 
-def test_the_item_is_known_inside_its_loop_only():
+def test_the_item_is_known_inside_its_loop_only() -> None:
     loop = for_each("parts", "{{ item }}", {"kind": "template", "template": "{{ item }}{{ index }}"})
     assert set(problems(engine(loop))) == {("parts", "nodes.parts.items")}
 
 
-def test_a_template_that_can_not_be_parsed_names_its_line():
+def test_a_template_that_can_not_be_parsed_names_its_line() -> None:
     found = problems(engine(template("a", "fine\n{% for %}")))
     assert found[("a", "nodes.a.template")].startswith("line 2: ")
 
 
 @pytest.mark.parametrize("items", ["topic", "{{ topic }} {{ topic }}", "x {{ topic }}", "{{ }}", ""])
-def test_items_must_be_one_expression(items):
+def test_items_must_be_one_expression(items: str) -> None:
     assert set(problems(engine(for_each("parts", items)))) == {("parts", "nodes.parts.items")}
 
 
@@ -160,7 +161,7 @@ def test_items_must_be_one_expression(items):
     ],
     ids=["parentheses", "digits", "blocks", "include"],
 )
-def test_templates_that_would_fail_when_run_are_refused(text):
+def test_templates_that_would_fail_when_run_are_refused(text: str) -> None:
     assert set(problems(engine(template("a", text)))) == {("a", "nodes.a.template")}
 
 
@@ -168,11 +169,11 @@ def test_templates_that_would_fail_when_run_are_refused(text):
 @pytest.mark.parametrize(
     "text", ["{{ 9**(9**9) }}", "{% if 9**(9**9) %}{% endif %}", "{{ 'a'|center(10**12) }}"]
 )
-def test_nothing_is_computed_while_validating(text):
+def test_nothing_is_computed_while_validating(text: str) -> None:
     validate_engine(engine(template("a", text)), MODELS)
 
 
-def test_cycles_are_named():
+def test_cycles_are_named() -> None:
     found = problems(
         engine(template("a", "{{ c }}"), template("b", "{{ a }}"), template("c", "", after=["b"]))
     )
@@ -180,11 +181,11 @@ def test_cycles_are_named():
     assert set(found.values()) <= {f"waits for itself: {way}" for way in ways}
 
 
-def test_a_node_that_waits_for_itself():
+def test_a_node_that_waits_for_itself() -> None:
     assert problems(engine(template("a", "{{ a }}"))) == {("a", "nodes.a"): "waits for itself"}
 
 
-def test_unknown_after_and_output():
+def test_unknown_after_and_output() -> None:
     found = problems(engine(template("part", "x", after=["pat"]), output="prat"))
     assert found == {
         ("part", "nodes.part.after"): "there is no node 'pat'; did you mean part?",
@@ -192,23 +193,23 @@ def test_unknown_after_and_output():
     }
 
 
-def test_models_are_checked_where_they_are_known():
+def test_models_are_checked_where_they_are_known() -> None:
     definition = engine(generate("a", "x", model="gemini-3.8-flsh"))
     assert "did you mean gemini-3.8-flash?" in problems(definition)[("a", "nodes.a.model")]
     assert validate_engine(definition, None).id == "mine"
 
 
-def test_a_retired_model_names_its_successor():
+def test_a_retired_model_names_its_successor() -> None:
     found = problems(engine(generate("a", "x", model="old")), MODELS, {"old": "gemini-3.8-flash"})
     assert found == {("a", "nodes.a.model"): "old is retired; its successor is gemini-3.8-flash"}
 
 
-def branch(**changes):
+def branch(**changes: Any) -> dict[str, Any]:
     case = {"when": "{{ topic == 'tea' }}", "node": {"kind": "template", "template": "x"}}
     return {"id": "way", "kind": "branch", "cases": [case], **changes}
 
 
-def repeat(**changes):
+def repeat(**changes: Any) -> dict[str, Any]:
     node = {"kind": "template", "template": "{{ previous }}{{ index }}"}
     return {
         "id": "draft",
@@ -220,14 +221,14 @@ def repeat(**changes):
     }
 
 
-def test_branches_and_repeats_are_read():
+def test_branches_and_repeats_are_read() -> None:
     both = engine(branch(**{"else": {"kind": "template", "template": "y"}}), repeat(after=["way"]))
     found = validate_engine(both, MODELS)
     assert [node.kind for node in found.nodes] == ["branch", "repeat"]
     assert validate_engine(json.loads(found.model_dump_json(by_alias=True)), MODELS) == found
 
 
-def test_fields_inside_a_branch_are_named_without_marks_of_the_parser():
+def test_fields_inside_a_branch_are_named_without_marks_of_the_parser() -> None:
     cases = [
         {"when": "{{ topic }}", "node": {"kind": "generate", "model": "m", "promt": "x"}},
         {"wen": "{{ topic }}", "node": {"kind": "tmplate"}},
@@ -246,23 +247,23 @@ def test_fields_inside_a_branch_are_named_without_marks_of_the_parser():
     }
 
 
-def test_a_branch_needs_a_case_and_a_repeat_a_bound():
+def test_a_branch_needs_a_case_and_a_repeat_a_bound() -> None:
     assert set(problems(engine(branch(cases=[])))) == {("way", "nodes.way.cases")}
     assert problems(engine(repeat(times=51))) == {("draft", "nodes.draft.times"): "must be at most 50"}
 
 
 @pytest.mark.parametrize("until", ["no", "{{ index }} {{ index }}", "{{ previos }}", "{% if x %}{% endif %}"])
-def test_conditions_are_one_expression_of_known_names(until):
+def test_conditions_are_one_expression_of_known_names(until: str) -> None:
     assert set(problems(engine(repeat(until=until)))) == {("draft", "nodes.draft.until")}
 
 
-def test_the_round_before_is_known_inside_its_repeat_only():
+def test_the_round_before_is_known_inside_its_repeat_only() -> None:
     assert set(problems(engine(template("a", "{{ previous }}")))) == {("a", "nodes.a.template")}
     found = problems(engine(repeat(), template("previous", "{{ draft }}")))
     assert set(found) == {("draft", "nodes.draft.node")}
 
 
-def test_models_are_checked_wherever_a_task_stands():
+def test_models_are_checked_wherever_a_task_stands() -> None:
     task = {"kind": "generate", "model": "gemini-3.8-flsh", "prompt": "x", "output_schema": {"type": "obj"}}
     found = problems(engine(branch(**{"else": task}), fallback_model="old"), MODELS, {"old": "new"})
     assert found == {
@@ -275,29 +276,29 @@ def test_models_are_checked_wherever_a_task_stands():
     }
 
 
-def test_the_fallback_model_counts_as_used_and_travels_with_the_execution():
+def test_the_fallback_model_counts_as_used_and_travels_with_the_execution() -> None:
     found = validate_engine(engine(fallback_model="gemini-3.5-flash-lite"), MODELS)
     assert models_used(found.workflow()) == {"gemini-3.8-flash", "gemini-3.5-flash-lite"}
     plain = validate_engine(engine(template("a", "x"), fallback_model="gemini-3.8-flash"), MODELS)
     assert models_used(plain.workflow()) == set()
 
 
-def test_nodes_that_the_output_does_not_need_are_told():
+def test_nodes_that_the_output_does_not_need_are_told() -> None:
     found = problems(engine(template("a", "x"), template("b", "{{ a }}"), template("c", "y")))
     detail = "the output does not need it: name it in a template or in `after`, or take it out"
     assert found == {("a", "nodes.a"): detail, ("b", "nodes.b"): detail}
 
 
-def test_size_and_depth_are_bounded():
+def test_size_and_depth_are_bounded() -> None:
     assert problems(engine(description="x" * 300_000)) == {
         (None, "definition"): "is larger than 262,144 characters"
     }
     assert problems(engine(description="é" * 140_000)) == {(None, "definition"): "is larger than 256 KiB"}
-    deep = []
+    deep: list[Any] = []
     for _ in range(100):
         deep = [deep]
     assert list(problems(engine(description=deep)).values()) == ["is nested more than 64 deep"]
-    itself = {}
+    itself: dict[str, Any] = {}
     itself["again"] = itself
     assert list(problems(engine(description=itself)).values()) == ["is nested more than 64 deep"]
 
@@ -305,11 +306,11 @@ def test_size_and_depth_are_bounded():
 @pytest.mark.parametrize(
     "value", ["\0", "\ud800", 2**70, float("nan"), float("inf"), b"x", {1: 2}, (1,), {"\0": 1}]
 )
-def test_what_can_not_be_stored_is_refused(value):
+def test_what_can_not_be_stored_is_refused(value: object) -> None:
     assert set(problems(engine(description=value))) == {(None, "description")}
 
 
-def test_problems_are_bounded():
+def test_problems_are_bounded() -> None:
     text = "".join(f"{{{{ name{n} }}}}" for n in range(500))
     with pytest.raises(InvalidDefinition) as refused:
         validate_engine(engine(template("a", text)), MODELS)

@@ -17,24 +17,24 @@ INPUTS = {
 }
 
 
-def faults(given):
+def faults(given: object) -> dict[str, str]:
     _, problems = check_input(INPUTS, given)
     assert all(p.node is None for p in problems)
     return {p.field: p.detail for p in problems}
 
 
-def test_defaults_are_filled_in():
+def test_defaults_are_filled_in() -> None:
     values, problems = check_input(INPUTS, {"topic": "tea"})
     assert problems == []
     assert values == {"topic": "tea", "notes": "", "count": None, "words": 100, "tone": "", "tags": []}
 
 
-def test_null_is_the_same_as_not_given():
+def test_null_is_the_same_as_not_given() -> None:
     values, problems = check_input(INPUTS, {"topic": "tea", "words": None, "tags": None})
     assert (problems, values["words"], values["tags"]) == ([], 100, [])
 
 
-def test_good_values_are_kept():
+def test_good_values_are_kept() -> None:
     given = {
         "topic": "tea",
         "notes": "n",
@@ -47,17 +47,17 @@ def test_good_values_are_kept():
 
 
 @pytest.mark.parametrize("given", [None, [], "topic", 3])
-def test_only_an_object_is_taken(given):
+def test_only_an_object_is_taken(given: object) -> None:
     assert faults(given) == {"input": "must be an object"}
 
 
-def test_required_inputs():
+def test_required_inputs() -> None:
     assert faults({}) == {"input.topic": "is required"}
     assert faults({"topic": None}) == {"input.topic": "is required"}
     assert faults({"topic": "  "}) == {"input.topic": "must not be empty"}
 
 
-def test_an_unknown_input_comes_with_a_suggestion():
+def test_an_unknown_input_comes_with_a_suggestion() -> None:
     assert faults({"topic": "x", "tpoic": "y"}) == {
         "input.tpoic": "is not an input of this engine; did you mean topic?"
     }
@@ -84,11 +84,11 @@ def test_an_unknown_input_comes_with_a_suggestion():
         ("notes", "\udc80", "holds half of a character (a lone surrogate)"),
     ],
 )
-def test_values_that_do_not_fit(name, value, detail):
+def test_values_that_do_not_fit(name: str, value: object, detail: str) -> None:
     assert faults({"topic": "x", name: value}) == {f"input.{name}": detail}
 
 
-def test_a_fault_deep_inside_a_list_is_named():
+def test_a_fault_deep_inside_a_list_is_named() -> None:
     assert faults({"topic": "x", "tags": [{"a": "\0"}]}) == {
         "input.tags.0.a": "holds a NUL character, which can not be stored"
     }

@@ -1,5 +1,7 @@
 """What a value certainly is, by the schema of its node, is known before anything runs."""
 
+from typing import Any
+
 import pytest
 
 from shared.validation import validate_engine
@@ -24,7 +26,7 @@ OUTLINE = {
         ("{{ text.parts }}", "text is a text and has no 'parts'"),
     ],
 )
-def test_items_that_are_certainly_no_list(items, detail):
+def test_items_that_are_certainly_no_list(items: str, detail: str) -> None:
     outline = generate("outline", "x", output_schema=OUTLINE)
     found = problems(
         engine(outline, generate("text", "{{ outline }}"), for_each("parts", items, after=["text"]))
@@ -44,13 +46,13 @@ def test_items_that_are_certainly_no_list(items, detail):
         "{{ outline.get('x', []) }}",
     ],
 )
-def test_items_that_may_be_a_list(items):
+def test_items_that_may_be_a_list(items: str) -> None:
     outline = generate("outline", "x", output_schema=OUTLINE)
     loop = for_each("parts", items, after=["text"])
     validate_engine(engine(outline, generate("text", "{{ outline }}"), loop), MODELS)
 
 
-def test_fields_of_an_item_are_known_from_the_schema_of_its_list():
+def test_fields_of_an_item_are_known_from_the_schema_of_its_list() -> None:
     chapter = {"type": "object", "properties": {"title": {"type": "string"}}}
     schema = {"type": "object", "properties": {"chapters": {"type": "array", "items": chapter}}}
     outline = generate("outline", "x", output_schema=schema)
@@ -65,7 +67,7 @@ def test_fields_of_an_item_are_known_from_the_schema_of_its_list():
 
 
 @pytest.mark.parametrize("text", ["{{ [1, 2] | random }}", "{{ lipsum() }}"])
-def test_templates_have_nothing_that_changes_from_one_time_to_the_next(text):
+def test_templates_have_nothing_that_changes_from_one_time_to_the_next(text: str) -> None:
     assert set(problems(engine(template("a", text)))) == {("a", "nodes.a.template")}
 
 
@@ -83,13 +85,13 @@ def test_templates_have_nothing_that_changes_from_one_time_to_the_next(text):
         ({"$defs": {"x": {"anyOf": [{"$ref": "#/$defs/x"}]}}}, ".$defs.x.anyOf.0.$ref"),
     ],
 )
-def test_schemas_of_structured_output_are_checked(schema, path):
+def test_schemas_of_structured_output_are_checked(schema: dict[str, Any], path: str) -> None:
     assert set(problems(engine(generate("a", "x", output_schema=schema)))) == {
         ("a", f"nodes.a.output_schema{path}")
     }
 
 
-def test_a_schema_may_refer_to_itself():
+def test_a_schema_may_refer_to_itself() -> None:
     tree = {"type": "object", "properties": {"children": {"items": {"$ref": "#/$defs/tree"}}}}
     schema = {
         "$defs": {"tree": tree},

@@ -85,7 +85,7 @@ def calls_of_ledger(items: Iterable[Mapping[str, Any]]) -> dict[str, list[Call]]
 def query(site: Site, text: str) -> list[dict[str, Any]]:
     """As the superuser."""
     with psycopg.connect(site.postgres.url, row_factory=dict_row) as connection:
-        return connection.execute(text).fetchall()  # type: ignore[arg-type]
+        return connection.execute(text).fetchall()
 
 
 async def gather(site: Site, recorder: Recorder, asked: Mapping[str, Asked]) -> Evidence:
