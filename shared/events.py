@@ -244,7 +244,7 @@ _ADAPTER: TypeAdapter[AnyEvent] = TypeAdapter(Annotated[AnyEvent, Field(discrimi
 class Recorded:
     """An event as the log holds it. Whoever makes one has proven its parts: it is no model that proves them again.
 
-    Nobody changes one. It is not frozen because that takes four times as long to make, and there are thousands a second.
+    Nobody changes one. It is not frozen because that takes more than twice as long to make, and there are thousands a second.
     """
 
     execution_id: str
@@ -259,7 +259,7 @@ class Recorded:
 
 
 def is_end(event: AnyEvent) -> TypeGuard[TerminalEvent]:
-    """Whether it is the last event of its execution. `isinstance` would ask one model class after the other, in Python."""
+    """Whether it ends its execution. `isinstance` would ask one model class after the other, in Python."""
     return event.type in TERMINAL_TYPES
 
 

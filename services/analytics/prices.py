@@ -2,7 +2,7 @@
 
 import asyncio
 import time
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 
 from services.analytics.pricing import PriceList
 from services.analytics.store import Store
@@ -13,8 +13,9 @@ MISSING_SECONDS = 5.0
 
 
 class PriceCache:
-    def __init__(self, store: Store) -> None:
+    def __init__(self, store: Store, *, clock: Callable[[], float] = time.monotonic) -> None:
         self._store = store
+        self._clock = clock
         self._prices: PriceList | None = None
         self._read_at = 0.0
         self._changed = False
@@ -26,13 +27,15 @@ class PriceCache:
         self._changed = True
 
     async def for_models(self, models: Iterable[str]) -> PriceList:
-        """The prices, new enough to have these models if anybody has set a price for them. The list is only looked through
-        once it is `MISSING_SECONDS` old.
+        """The prices, new enough to have these models if anybody has set a price for them.
+
+        `models` may be an iterator: it is gone through once at most, and not while the prices are younger than
+        `MISSING_SECONDS` or are read again anyway.
 
         Raises: Unavailable.
         """
         async with self._turn:
-            age = time.monotonic() - self._read_at
+            age = self._clock() - self._read_at
             if (
                 self._prices is None
                 or self._changed
@@ -45,5 +48,5 @@ class PriceCache:
                 self._changed = False  # before it is read: what changes meanwhile may not be in it
                 self._prices = None
                 self._prices = await self._store.prices()
-                self._read_at = time.monotonic()
+                self._read_at = self._clock()
             return self._prices

@@ -55,8 +55,9 @@ class _Rate(NamedTuple):
     version: int
 
 
-# Looked up once: with this Python each look at a member is a call, and there are millions.
-_INPUT, _CACHED, _OUTPUT, _THOUGHTS, _TOOL = TokenKind
+# Looked up once: with Python 3.11 each look at a member is a call, and there are millions.
+_INPUT, _CACHED, _OUTPUT = TokenKind.INPUT, TokenKind.CACHED, TokenKind.OUTPUT
+_THOUGHTS, _TOOL = TokenKind.THOUGHTS, TokenKind.TOOL
 _UNKNOWN = Certainty.UNKNOWN
 
 

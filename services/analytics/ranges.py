@@ -4,6 +4,7 @@ from datetime import UTC, datetime, timedelta
 
 FIRST = timedelta(days=1)
 SMALLEST = timedelta(minutes=15)
+"""A bucket, as `services.analytics.statements` makes them."""
 LARGEST = timedelta(days=64)
 PATIENCE = 0.25
 """Seconds that the writers of the ledger may be kept waiting by one range."""

@@ -20,7 +20,7 @@ from services.analytics.store import Store
 from shared.db import transaction
 from shared.errors import Permanent
 from shared.ids import new_id
-from tests.support.ledger import USERS, rows
+from tests.support.ledger import USERS, bucket_of, rows
 from tests.support.postgres import service_url
 from tests.support.usage_ends import count, end, used
 
@@ -85,6 +85,8 @@ async def test_the_same_file_twice_counts_once(
     assert rows(ledger_server, SUMS) == [{"tokens": 550, "ends": 6}]
     costs = rows(ledger_server, "SELECT cost::text AS cost FROM usage_ledger WHERE line = 1 LIMIT 1")
     assert costs == [{"cost": "0.0001125000"}]
+    [at] = rows(ledger_server, "SELECT DISTINCT bucket FROM usage_ledger")
+    assert at["bucket"] == bucket_of(datetime.fromisoformat(ENDED))
     assert await Store(engine).differences() == []
 
 

@@ -1,10 +1,12 @@
-"""The price list in memory, asked for by several at once."""
+"""The price list in memory: when it is read again, also where several ask for it at once."""
 
 import asyncio
+from datetime import UTC, datetime
+from decimal import Decimal
 from typing import cast
 
-from services.analytics.prices import PriceCache
-from services.analytics.pricing import PriceList
+from services.analytics.prices import MISSING_SECONDS, REFRESH_SECONDS, PriceCache
+from services.analytics.pricing import Price, PriceList, TokenKind
 from services.analytics.store import Store
 from shared.tasks import spawn
 
@@ -38,3 +40,36 @@ async def test_a_list_that_was_read_before_a_change_does_not_replace_one_that_wa
             await asyncio.sleep(0)
     assert await cache.for_models([]) is store.lists[-1]
     assert len(store.lists) == 2
+
+
+class Counted:
+    """Has a price for `gemini`, and counts how often it is read."""
+
+    def __init__(self) -> None:
+        self.reads = 0
+
+    async def prices(self) -> PriceList:
+        self.reads += 1
+        since = datetime(2026, 1, 1, tzinfo=UTC)
+        kind = TokenKind.INPUT
+        return PriceList(
+            [Price(model="gemini", kind=kind, per_million=Decimal(1), valid_from=since, version=1)]
+        )
+
+
+async def test_a_model_that_is_missing_has_the_list_read_again_but_not_all_the_time() -> None:
+    store, now = Counted(), 100.0
+    cache = PriceCache(cast("Store", store), clock=lambda: now)
+    for passed, models, reads in [
+        (0.0, ["gemini"], 1),
+        (MISSING_SECONDS - 1, ["other"], 1),
+        (2.0, ["gemini", "gemini-001"], 1),
+        (0.0, ["gemini", "other"], 2),
+        (MISSING_SECONDS - 1, ["other"], 2),
+        (2.0, ["other"], 3),
+        (REFRESH_SECONDS - 1, ["gemini"], 3),
+        (2.0, ["gemini"], 4),
+    ]:
+        now += passed
+        await cache.for_models(iter(models))
+        assert store.reads == reads, (now, models)
