@@ -110,9 +110,8 @@ async def _begun(
     except DBAPIError as error:
         if not error.connection_invalidated:
             raise
-    return await stack.enter_async_context(
-        _bound(engine, role, user_id)
-    )  # nothing was done on the broken one
+    # Nothing was done on the broken one.
+    return await stack.enter_async_context(_bound(engine, role, user_id))
 
 
 @asynccontextmanager

@@ -104,11 +104,9 @@ class PriceList:
 
 def billed(tokens: Tokens) -> list[tuple[TokenKind, int]]:
     """Every token once, under the kind that it is billed as. Cached ones are a part of the input."""
-    whole, cached = tokens.input, tokens.cached
-    if cached > whole:
-        cached = whole
+    cached = min(tokens.cached, tokens.input)
     counts = (
-        (_INPUT, whole - cached),
+        (_INPUT, tokens.input - cached),
         (_CACHED, cached),
         (_OUTPUT, tokens.output),
         (_THOUGHTS, tokens.thoughts),

@@ -70,9 +70,7 @@ async def _by_bearer(parts: Parts, request: Request, given: str) -> Principal:
         if principal is None:
             raise _unauthorized("This account is disabled.")
         return principal
-    find = functools.partial(parts.authenticator.by_key, given)
-    remembered = parts.authenticator.remembers_key(given)
-    principal = await (find() if remembered else parts.unknown.asked(request, find))
+    principal = await parts.authenticator.by_key(given, functools.partial(parts.unknown.asked, request))
     if principal is None:
         raise _unauthorized("This API key is malformed, unknown, revoked or expired.")
     return principal
@@ -82,9 +80,7 @@ async def _by_cookie(parts: Parts, request: Request) -> Principal:
     cookie = session_of(request, parts.settings)
     if cookie is None:
         raise _unauthorized("Send an API key: Authorization: Bearer lk_...")
-    find = functools.partial(parts.authenticator.by_session, cookie)
-    remembered = parts.authenticator.remembers_session(cookie)
-    session = await (find() if remembered else parts.unknown.asked(request, find))
+    session = await parts.authenticator.by_session(cookie, functools.partial(parts.unknown.asked, request))
     if session is None:
         raise _unauthorized("The session has ended. Log in again.")
     if request.method not in scopes.READING:

@@ -4,9 +4,10 @@ Keys and sessions are remembered by their digests, so that stops and live views 
 """
 
 import contextlib
+import functools
 import logging
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Awaitable, Callable, Iterator
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import Any
@@ -50,6 +51,10 @@ class _Known:
         return _over(self.expires_at)
 
 
+Guard = Callable[[Callable[[], Awaitable[_Known | None]]], Awaitable[_Known | None]]
+"""What a question to Postgres goes through, such as a limit; it raises what forbids it."""
+
+
 @dataclass(frozen=True, slots=True)
 class Session:
     principal: Principal
@@ -72,26 +77,18 @@ class Authenticator:
         )
         self._watches: set[tuple[frozenset[str | None], Callable[[], None]]] = set()
 
-    def remembers_key(self, key: str) -> bool:
-        """Whether `by_key` needs no answer of Postgres."""
-        return _KEY.fullmatch(key) is None or self._keys.has(digest(key))
-
-    def remembers_session(self, cookie: str) -> bool:
-        """Whether `by_session` needs no answer of Postgres."""
-        return _SESSION.fullmatch(cookie) is None or self._sessions.has(digest(cookie))
-
-    async def by_key(self, key: str) -> Principal | None:
+    async def by_key(self, key: str, guard: Guard) -> Principal | None:
         """None for a key that is malformed, unknown, revoked or expired, or whose user is disabled."""
         if _KEY.fullmatch(key) is None:
             return None
-        known = await self._keys.get(digest(key))
+        known = await _guarded(self._keys, digest(key), guard)
         return None if known is None or known.expired else known.principal
 
-    async def by_session(self, cookie: str) -> Session | None:
+    async def by_session(self, cookie: str, guard: Guard) -> Session | None:
         """None for a session that is unknown, ended or expired, or whose user is disabled."""
         if _SESSION.fullmatch(cookie) is None:
             return None
-        known = await self._sessions.get(digest(cookie))
+        known = await _guarded(self._sessions, digest(cookie), guard)
         return None if known is None or known.expired else Session(known.principal, known.csrf)
 
     async def by_claims(self, claims: Claims) -> Principal | None:
@@ -181,6 +178,12 @@ class Authenticator:
         for ids, changed in tuple(self._watches):
             if not changed_id or changed_id in ids:
                 changed()
+
+
+async def _guarded(memory: Remembered[bytes, _Known], wanted: bytes, guard: Guard) -> _Known | None:
+    """What is remembered is not a question."""
+    ask = functools.partial(memory.get, wanted)
+    return await (ask() if memory.has(wanted) else guard(ask))
 
 
 def _now() -> datetime:
