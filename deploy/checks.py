@@ -106,11 +106,8 @@ def _sums(connection: psycopg.Connection[Any]) -> Iterator[str]:
 
 
 def _days(connection: psycopg.Connection[Any]) -> Iterator[str]:
-    for what, user, timezone, start, kind, engine, _, model, *_ in connection.execute(
-        DAY_DIFFERENCES.text.encode()
-    ):
-        of_model = f", {model}" if model else ""
-        yield f"{what}: {kind} of {user} on {start.astimezone(UTC):%Y-%m-%dT%H:%MZ} in {timezone}, {engine}{of_model}"
+    for what, user, timezone, start, *_ in connection.execute(DAY_DIFFERENCES.text.encode()):
+        yield f"{what}: the day of {user} from {start.astimezone(UTC):%Y-%m-%dT%H:%MZ} in {timezone}"
 
 
 def _ledger(connection: psycopg.Connection[Any]) -> Iterator[str]:

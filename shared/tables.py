@@ -293,19 +293,12 @@ usage_days = Table(
     Column("user_id", UUID(as_uuid=False), primary_key=True),
     Column("timezone", Text, primary_key=True),
     Column("start", _DateTime(timezone=True), primary_key=True),
-    *(
-        Column(name, Text, primary_key=True)
-        for name in ("analytics_type", "engine_id", "engine_name", "model", "model_type")
-    ),
-    *map(_count, ("estimated_calls", "unknown_calls")),
-    *_token_columns(),
-    _total_tokens(),
-    *map(_count, ("completed", "stopped", "failed")),
+    *(Column(name, JSON, nullable=False) for name in ("sums", "engines", "models", "kinds")),
     ForeignKeyConstraint(
         ("user_id", "timezone"), ("usage_zones.user_id", "usage_zones.timezone"), ondelete="CASCADE"
     ),
 )
-"""Rows of `user_analytics`, summed by days of a zone. Without costs."""
+"""Usage of a day of a zone, without costs: all, and lists by engine, model and kind (`shared.usage_sums`)."""
 
 usage_rejects = Table(
     "usage_rejects",

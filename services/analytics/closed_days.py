@@ -20,6 +20,7 @@ from shared.db import is_unknown_zone, transaction
 from shared.errors import Unavailable
 from shared.logs import get_logger
 from shared.usage import MOST_ZONES
+from shared.usage_sums import ARE_BARE, BARE, GROUPINGS, SUMS, by_starts
 
 SECONDS = 60.0
 _SLACK = "interval '24 hours'"
@@ -31,12 +32,20 @@ _AT_ONCE = "interval '744 hours'"
 _log = get_logger(__name__)
 
 _ZONE = "user_id = CAST(:user_id AS uuid) AND timezone = :timezone"
-_GROUP = "analytics_type, engine_id, engine_name, model, model_type"
-_SUMS = (
-    *(f"{kind}_tokens" for kind in ("input", "cached", "output", "thoughts", "tool")),
-    *("estimated_calls", "unknown_calls", "completed", "stopped", "failed"),
-)
-_ADDED = ", ".join(f"sum({name})::bigint AS {name}" for name in _SUMS)
+_KEYS = ", ".join(key for grouping in GROUPINGS for key in grouping.keys)
+_LISTS = ("sums", *(grouping.name for grouping in GROUPINGS))
+
+
+def _used(by: str, source: str, where: str) -> str:
+    """What makes days: rows of `user_analytics`, and lines of the ledger that have no row there.
+
+    `source`: from where both are taken, with `{table}` in the place of their table.
+    """
+    return f"""
+SELECT {by}, analytics_type, {_KEYS}, {", ".join(SUMS)} FROM {source.format(table="user_analytics")} WHERE {where}
+UNION ALL
+SELECT {by}, 'token_usage', {_KEYS}, {BARE} FROM {source.format(table="usage_ledger")} WHERE {where} AND {ARE_BARE}"""
+
 
 # Asks no zone anything: one that the server does not know would fail for all. In no order: one that fails otherwise, at which
 # the rest waits for the next minute, must not always come before the same others.
@@ -72,17 +81,13 @@ WHERE {_ZONE} AND since < newest
 _IS_BEHIND = text(_BEHIND)
 _TAKE = text(f"{_BEHIND} FOR NO KEY UPDATE OF zone")
 _FORGET = text(f"DELETE FROM usage_days WHERE {_ZONE} AND start >= CAST(:since AS timestamptz)")
+_QUARTERS = f"""bucket >= CAST(:since AS timestamptz) - {_SLACK} AND bucket < CAST(:upto AS timestamptz) + {_SLACK}
+    AND user_id = CAST(:user_id AS uuid)"""
 _CLOSE = text(f"""
-WITH quarters AS MATERIALIZED (
-    SELECT date_trunc('day', bucket, :timezone) AS start, {_GROUP}, {", ".join(_SUMS)}
-    FROM user_analytics
-    WHERE user_id = CAST(:user_id AS uuid) AND bucket >= CAST(:since AS timestamptz) - {_SLACK}
-        AND bucket < CAST(:upto AS timestamptz) + {_SLACK}
-)
-INSERT INTO usage_days (user_id, timezone, start, {_GROUP}, {", ".join(_SUMS)})
-SELECT CAST(:user_id AS uuid), :timezone, start, {_GROUP}, {_ADDED}
-FROM quarters WHERE start >= CAST(:since AS timestamptz) AND start < CAST(:upto AS timestamptz)
-GROUP BY start, {_GROUP}
+INSERT INTO usage_days (user_id, timezone, start, {", ".join(_LISTS)})
+SELECT CAST(:user_id AS uuid), :timezone, start, {", ".join(_LISTS)}
+FROM ({by_starts(_used("date_trunc('day', bucket, :timezone) AS start", "{table}", _QUARTERS), GROUPINGS)}) AS days
+WHERE start >= CAST(:since AS timestamptz) AND start < CAST(:upto AS timestamptz)
 """)
 _CLOSED = text(f"UPDATE usage_zones SET closed_until = CAST(:upto AS timestamptz) WHERE {_ZONE}")
 # Counting waits behind a lock that is waited for: then days stay open for another minute. A plan for any range at all, which
@@ -93,22 +98,25 @@ _PATIENCE = text(
 
 OPEN_ALL = text("UPDATE usage_zones SET closed_until = '-infinity' WHERE closed_until > '-infinity'")
 
-_OF_DAYS = f"user_id, timezone, start, {_GROUP}"
-_WHOLE = f"""
-SELECT zone.user_id, zone.timezone, date_trunc('day', bucket, zone.timezone) AS start, {_GROUP}, {_ADDED}
-FROM usage_zones AS zone JOIN user_analytics AS quarter
-    ON quarter.user_id = zone.user_id AND bucket < closed_until + {_SLACK}
-WHERE closed_until > '-infinity' AND date_trunc('day', bucket, zone.timezone) < closed_until
-GROUP BY zone.user_id, zone.timezone, start, {_GROUP}
-"""
+_DAY = "user_id, timezone, start"
+_COMPARED = f"{_DAY}, {', '.join(f'{name}::text' for name in _LISTS)}"
+_WHOLE = by_starts(
+    _used(
+        "zone.user_id, zone.timezone, date_trunc('day', bucket, zone.timezone) AS start",
+        f"usage_zones AS zone JOIN {{table}} AS used ON used.user_id = zone.user_id AND bucket < closed_until + {_SLACK}",
+        "closed_until > '-infinity' AND date_trunc('day', bucket, zone.timezone) < closed_until",
+    ),
+    GROUPINGS,
+    by=_DAY,
+)
 _KEPT = f"""
-SELECT {_OF_DAYS}, {", ".join(_SUMS)} FROM usage_days AS day WHERE start < (
+SELECT {_COMPARED} FROM usage_days AS day WHERE start < (
     SELECT closed_until FROM usage_zones AS zone
     WHERE (zone.user_id, zone.timezone) = (day.user_id, day.timezone))
 """
 # What differs between closed days and the rollups: nothing, at any moment.
 DAY_DIFFERENCES = text(f"""
-WITH whole AS ({_WHOLE}), kept AS ({_KEPT})
+WITH whole AS (SELECT {_COMPARED} FROM ({_WHOLE}) AS days), kept AS ({_KEPT})
 (SELECT 'missing' AS what, * FROM (SELECT * FROM whole EXCEPT SELECT * FROM kept) AS missing)
 UNION ALL
 (SELECT 'surplus', * FROM (SELECT * FROM kept EXCEPT SELECT * FROM whole) AS surplus)

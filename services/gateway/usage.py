@@ -13,7 +13,8 @@ from services.gateway.auth import User
 from services.gateway.parts import Parts, get_parts
 from services.gateway.resource import rfc3339
 from services.gateway.usage_freshness import UsageFreshness
-from services.gateway.usage_queries import Bucket, Found, GroupBy, Sums, Wanted, recent, usage
+from services.gateway.usage_periods import Bucket
+from services.gateway.usage_queries import Found, GroupBy, Wanted, recent, usage
 from services.gateway.usage_rows import (
     COUNTS,
     CSV,
@@ -28,13 +29,15 @@ from services.gateway.usage_rows import (
     TokenCounts,
     Until,
     Zone,
+    counts,
     csv_answer,
     ends_of,
+    figures,
     fresh_json,
     period_json,
     prefers_csv,
     since,
-    start_of,
+    start_text,
     time_of,
     tokens_of,
     wrong,
@@ -113,7 +116,7 @@ async def get_usage(
     if prefers_csv(accept):
         return _csv(found, group_by)
     body = {
-        "items": _items(found.items, group_by),
+        "items": _items(found, group_by),
         "totals": tokens_of(found.totals),
         "executions": ends_of(found.totals),
         **period_json(found.start, found.end, fresh, timezone),
@@ -144,42 +147,56 @@ async def get_used_executions(
     return Response(orjson.dumps(body), 200, HEADERS, "application/json")
 
 
-def _items(rows: Sequence[Sums], group_by: GroupBy | None) -> list[dict[str, Any]]:
-    """The groups of one start follow each other: its text is made once."""
-    items, with_ends, group_of = list[dict[str, Any]](), group_by in (None, GroupBy.ENGINE), _GROUPS[group_by]
-    start, bucket = None, ""
-    for row in rows:
-        if row.start != start:
-            start, bucket = row.start, start_of(row)
-        item = {"bucket": bucket, **group_of(row), "tokens": tokens_of(row)}
-        if with_ends:
-            item["executions"] = ends_of(row)
-        items.append(item)
-    return items
+def _items(found: Found, group_by: GroupBy | None) -> list[dict[str, Any]]:
+    item = _ITEMS[group_by]
+    return [
+        item(bucket, *group)
+        for used in found.used
+        for bucket in (start_text(used.here, used.east),)
+        for group in ([used.sums] if used.groups is None else used.groups)
+    ]
 
 
-_GROUPS: dict[GroupBy | None, Callable[[Sums], dict[str, str]]] = {
-    None: lambda _: {},
-    GroupBy.ENGINE: lambda row: {"engine_id": row.key, "engine_name": row.name},
-    GroupBy.MODEL: lambda row: {"model": row.key},
-    GroupBy.KIND: lambda row: {"kind": row.key},
+# Each of these takes the bucket, then what a group's list has.
+
+
+def _of_all(bucket: str, *sums: int) -> dict[str, Any]:
+    return {"bucket": bucket, **figures(*sums)}
+
+
+def _of_engine(bucket: str, engine_id: str, engine_name: str, *sums: int) -> dict[str, Any]:
+    return {"bucket": bucket, "engine_id": engine_id, "engine_name": engine_name, **figures(*sums)}
+
+
+def _of_model(bucket: str, model: str, *sums: int) -> dict[str, Any]:
+    return {"bucket": bucket, "model": model, "tokens": counts(*sums[:-3])}
+
+
+def _of_kind(bucket: str, kind: str, *sums: int) -> dict[str, Any]:
+    return {"bucket": bucket, "kind": kind, "tokens": counts(*sums[:-3])}
+
+
+_ITEMS: dict[GroupBy | None, Callable[..., dict[str, Any]]] = {
+    None: _of_all,
+    GroupBy.ENGINE: _of_engine,
+    GroupBy.MODEL: _of_model,
+    GroupBy.KIND: _of_kind,
 }
 
 
 def _csv(found: Found, group_by: GroupBy | None) -> Response:
     names = {GroupBy.ENGINE: ["engine_id", "engine_name"], GroupBy.MODEL: ["model"], GroupBy.KIND: ["kind"]}
     groups = names[group_by] if group_by is not None else []
-    ends = [] if group_by in (GroupBy.MODEL, GroupBy.KIND) else list(ENDS)
+    outcomes = [] if group_by in (GroupBy.MODEL, GroupBy.KIND) else list(ENDS)
     lines = (
         (
-            start_of(row),
-            *_GROUPS[group_by](row).values(),
-            *tokens_of(row).values(),
-            *(getattr(row, end) for end in ends),
+            *(item[name] for name in ("bucket", *groups)),
+            *item["tokens"].values(),
+            *(item["executions"][outcome] for outcome in outcomes),
         )
-        for row in found.items
+        for item in _items(found, group_by)
     )
-    text, headers = csv_answer("usage", ["bucket", *groups, *COUNTS, "certainty", *ends], lines)
+    text, headers = csv_answer("usage", ["bucket", *groups, *COUNTS, "certainty", *outcomes], lines)
     return Response(text, 200, headers, CSV)
 
 

@@ -19,7 +19,7 @@ from services.gateway.usage_admin_queries import (
     admin_usage,
 )
 from services.gateway.usage_freshness import UsageFreshness
-from services.gateway.usage_queries import Bucket
+from services.gateway.usage_periods import Bucket
 from services.gateway.usage_rows import (
     COUNTS,
     CSV,
@@ -38,7 +38,7 @@ from services.gateway.usage_rows import (
     period_json,
     prefers_csv,
     since,
-    start_of,
+    start_text,
     time_of,
     tokens_of,
 )
@@ -133,7 +133,12 @@ def _cost(row: Row[Any]) -> dict[str, Any]:
 
 
 def _item(row: Row[Any], group_by: AdminGroup | None) -> dict[str, Any]:
-    item = {"bucket": start_of(row), **_group(row, group_by), "tokens": tokens_of(row), **_cost(row)}
+    item = {
+        "bucket": start_text(row.here.isoformat(), row.east),
+        **_group(row, group_by),
+        "tokens": tokens_of(row),
+        **_cost(row),
+    }
     if group_by not in _BY_MODEL:
         item["executions"] = ends_of(row)
     return item
@@ -151,7 +156,7 @@ def _csv(found: AdminFound, group_by: AdminGroup | None) -> Response:
     columns = ("bucket", *groups, *COUNTS, "certainty", "cost", "unpriced_tokens", *ends)
     lines = (
         (
-            start_of(row),
+            start_text(row.here.isoformat(), row.east),
             *_group(row, group_by).values(),
             *tokens_of(row).values(),
             *_cost(row).values(),

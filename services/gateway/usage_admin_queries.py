@@ -11,17 +11,10 @@ from typing import Any
 from sqlalchemy import Row, text
 from sqlalchemy.ext.asyncio import AsyncEngine
 
-from services.gateway.usage_queries import (
-    ARE_BARE,
-    BARE_CALLS,
-    EACH_SUM,
-    MOST_ITEMS,
-    Period,
-    bounds,
-    by_groups,
-    refuse_too_many,
-)
+from services.gateway.usage_periods import Period, bounds
+from services.gateway.usage_queries import EAST, HERE, MOST_ITEMS, refuse_too_many
 from shared.db import Role, transaction
+from shared.usage_sums import ALL_SUMS, ARE_BARE, BARE, EACH_SUM
 
 
 class AdminBucket(StrEnum):
@@ -73,6 +66,7 @@ _NAMES = "(SELECT display_name FROM users WHERE id = answer.key::uuid)"
 
 
 def _usage(group_by: AdminGroup | None) -> str:
+    """The sums by start, key and name; and of all of it, in a row without a start."""
     by_model = group_by in (AdminGroup.MODEL, AdminGroup.KIND)
     parts = [
         f"""
@@ -83,13 +77,19 @@ def _usage(group_by: AdminGroup | None) -> str:
     ]
     if by_model:
         parts.append(f"""
-    SELECT {_START}, {_GROUPS[group_by]}, 'token_usage', {BARE_CALLS}, 0, 0
-    FROM usage_ledger WHERE {_WANTED} AND {ARE_BARE}
-    GROUP BY 1, 2, 3""")
+    SELECT {_START}, {_GROUPS[group_by]}, 'token_usage', {BARE}, 0, 0
+    FROM usage_ledger WHERE {_WANTED} AND {ARE_BARE}""")
+    # What is not of a model counts in the row of all only.
+    sums, these = (EACH_SUM, "WHERE analytics_type = 'token_usage'") if by_model else (ALL_SUMS, "")
     return f"""
-SELECT answer.*, {_NAMES if group_by is AdminGroup.USER else "name"} AS called
-FROM ({by_groups(parts, by_model=by_model, more=_COST)}) AS answer
-ORDER BY start NULLS FIRST, cost DESC, key, called LIMIT :most
+WITH used AS ({" UNION ALL ".join(parts)}), answer AS (
+    SELECT NULL::timestamptz AS start, NULL AS key, NULL AS name, {ALL_SUMS}, {_COST} FROM used
+    UNION ALL
+    SELECT start, key, name, {sums}, {_COST} FROM used {these} GROUP BY start, key, name
+)
+SELECT answer.*, {HERE} AS here, {EAST} AS east,
+    {_NAMES if group_by is AdminGroup.USER else "name"} AS called
+FROM answer ORDER BY start NULLS FIRST, cost DESC, key, called LIMIT :most
 """
 
 
@@ -109,5 +109,5 @@ async def admin_usage(db: AsyncEngine, wanted: AdminWanted) -> AdminFound:
             "most": MOST_ITEMS + 2,
         }
         totals, *items = (await connection.execute(_USAGE[wanted.group_by], values)).all()
-    refuse_too_many(items)
+    refuse_too_many(len(items))
     return AdminFound(start=start, end=end, items=items, totals=totals)

@@ -11,24 +11,26 @@ both ends of a range, of which it may have a part only, are always summed anew.
 
 # ruff: noqa: S608 - every part of these texts is a constant of this file
 
+import functools
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import Any
 
 from sqlalchemy import text
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
+from services.gateway.usage_periods import BOUNDS, Period, bounded
 from shared.db import Role, transaction
 from shared.errors import Unavailable
 from shared.logs import get_logger
 from shared.usage import MOST_ZONES
+from shared.usage_sums import Grouping
 
-ISOLATION = "REPEATABLE READ"
 MANY = 5000
 """Rows of `user_analytics`. Summing more than these takes so long that the zone's days are worth keeping."""
 SLACK = timedelta(hours=24)
 """More than any zone's days and their quarters are out of order."""
+_SLACK = "interval '24 hours'"
 
 _log = get_logger(__name__)
 
@@ -38,38 +40,55 @@ MINE = "user_id = CAST(:user_id AS uuid)"
 # Where a closed day does not end at midnight, the zone's rules were changed since. A plan for any range at all, which Postgres
 # would make after a while, would read what everybody used in it.
 _SEAM = text(f"""
-SELECT low, greatest(low, least(high, coalesce(closed_until, '-infinity'))) AS high,
+WITH bounds AS ({BOUNDS})
+SELECT bounds.start, bounds.end, low, greatest(low, least(high, coalesce(closed_until, '-infinity'))) AS high,
     looked_at < now() - interval '1 day' AS long_ago, set_config('plan_cache_mode', 'force_custom_plan', true)
-FROM (SELECT date_trunc('day', CAST(:low AS timestamptz), :timezone) AS low,
-    date_trunc('day', CAST(:high AS timestamptz), :timezone) AS high) AS whole
+FROM bounds CROSS JOIN LATERAL (
+    SELECT date_trunc('day', bounds.start + 2 * {_SLACK}, :timezone) AS low,
+        date_trunc('day', bounds.end - {_SLACK}, :timezone) AS high
+) AS whole
 LEFT JOIN usage_zones ON {MINE} AND timezone = :timezone
     AND closed_until = date_trunc('day', closed_until, :timezone)
 """)
 
 BEFORE = f"bucket >= :start AND bucket < :before_end AND (bucket < :surely_before OR {_DAY} < :low)"
 AFTER = f"bucket >= :after_start AND bucket < :end AND (bucket >= :surely_after OR {_DAY} >= :high)"
-KEPT = f"{MINE} AND timezone = :timezone AND start >= :low AND start < :high"
+_KEPT = f"{MINE} AND timezone = :timezone AND start >= :low AND start < :high"
 """Together all of a range, each quarter once."""
+
+
+def kept(grouping: Grouping | None) -> str:
+    """Closed days as they are read."""
+    groups = f", {grouping.name}" if grouping else ""
+    return f"SELECT start, sums, 0{groups} FROM usage_days WHERE {_KEPT}"
+
+
+@functools.lru_cache(maxsize=1)
+def one_snapshot(db: AsyncEngine) -> AsyncEngine:
+    """The same pool. Made once: that takes as long as a short statement."""
+    return db.execution_options(isolation_level="REPEATABLE READ")
 
 
 @dataclass(frozen=True, slots=True)
 class Seam:
-    """Days from `low` to `high` are taken as they are kept; none where these are equal.
+    """A range from `start` to `end`. Its days from `low` to `high` are taken as they are kept; none where these are equal.
 
     `long_ago` tells whether the last look that was noted is; None without a zone.
     """
 
+    start: datetime
+    end: datetime
     low: datetime
     high: datetime
     long_ago: bool | None
 
-    def values(self, start: datetime, end: datetime) -> dict[str, datetime]:
+    def values(self) -> dict[str, datetime]:
         return {
             "low": self.low,
             "high": self.high,
-            "before_end": min(end, self.low + SLACK),
+            "before_end": min(self.end, self.low + SLACK),
             "surely_before": self.low - SLACK,
-            "after_start": max(start, self.high - SLACK),
+            "after_start": max(self.start, self.high - SLACK),
             "surely_after": self.high + SLACK,
         }
 
@@ -78,10 +97,10 @@ class Seam:
         return rows > MANY if self.long_ago is None else self.long_ago
 
 
-async def seam(connection: AsyncConnection, given: dict[str, Any]) -> Seam:
-    values = {**given, "low": given["start"] + 2 * SLACK, "high": given["end"] - SLACK}
-    row = (await connection.execute(_SEAM, values)).one()
-    return Seam(row.low, row.high, row.long_ago)
+async def seam(connection: AsyncConnection, user_id: str, wanted: Period) -> Seam:
+    """Raises: Problem 422 for a range or a zone that can not be."""
+    row = await bounded(connection, wanted, _SEAM, {"user_id": user_id})
+    return Seam(row.start, row.end, row.low, row.high, row.long_ago)
 
 
 _PATIENCE = text("SET LOCAL lock_timeout = '1s'")

@@ -13,7 +13,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 from services.gateway.auth import User
 from services.gateway.parts import Parts, get_parts
 from services.gateway.usage_freshness import UsageFreshness
-from services.gateway.usage_queries import ALL_CALLS, Period, bounds
+from services.gateway.usage_periods import Period, bounds
 from services.gateway.usage_rows import (
     CSV,
     CSV_TOO,
@@ -33,6 +33,7 @@ from services.gateway.usage_rows import (
 )
 from shared.db import Role, transaction
 from shared.usage import Certainty
+from shared.usage_sums import ALL_SUMS
 
 router = APIRouter(prefix="/v1/usage", tags=["usage"])
 
@@ -40,7 +41,7 @@ DAYS = 30
 _RATE_DIGITS = 4
 _INSIGHTS = text(f"""
 SELECT engine_id, (array_agg(engine_name ORDER BY bucket DESC))[1] AS engine_name,
-    {ALL_CALLS},
+    {ALL_SUMS},
     sum(completed + stopped + failed)::bigint AS runs, sum(started)::bigint AS started,
     sum(duration_ms)::bigint AS duration_ms
 FROM user_analytics WHERE user_id = CAST(:user_id AS uuid) AND bucket >= :start AND bucket < :end
@@ -114,7 +115,7 @@ def _insight(row: Row[Any]) -> dict[str, Any]:
         "runs": row.runs,
         **{end: getattr(row, end) for end in ENDS},
         "success_rate": round(row.completed / row.runs, _RATE_DIGITS),
-        "mean_tokens": round(row.total / row.runs, 1),
+        "mean_tokens": round(row.total_tokens / row.runs, 1),
         "mean_duration_seconds": round(row.duration_ms / row.started / 1000, 3) if row.started else None,
         "certainty": tokens_of(row)["certainty"],
     }

@@ -4,7 +4,7 @@ import csv
 import functools
 import io
 from collections.abc import Iterable, Sequence
-from datetime import UTC, datetime, timedelta, timezone
+from datetime import datetime, timedelta, timezone
 from decimal import Decimal
 from typing import Annotated, Any
 
@@ -114,26 +114,45 @@ def prefers_csv(accept: str | None) -> bool:
     return CSV in names and "application/json" not in names[: names.index(CSV)]
 
 
-# An answer may have thousands of items, while which the gateway does nothing else: no loops over names in these.
-
-
 def tokens_of(row: Row[Any] | Sums) -> dict[str, Any]:
-    """As `TokenCounts`."""
-    certainty = "unknown" if row.unknown_calls else "estimated" if row.estimated_calls else "measured"
-    return {
-        "input": row.input or 0,
-        "cached": row.cached or 0,
-        "output": row.output or 0,
-        "thoughts": row.thoughts or 0,
-        "tool": row.tool or 0,
-        "total": row.total or 0,
-        "certainty": certainty,
-    }
+    """As `TokenCounts`; of sums of nothing, zeros."""
+    return counts(
+        row.input_tokens or 0,
+        row.cached_tokens or 0,
+        row.output_tokens or 0,
+        row.thoughts_tokens or 0,
+        row.tool_tokens or 0,
+        row.total_tokens or 0,
+        row.estimated_calls or 0,
+        row.unknown_calls or 0,
+    )
 
 
 def ends_of(row: Row[Any] | Sums) -> dict[str, int]:
+    """As `Ends`; of sums of nothing, zeros."""
+    return ends(row.completed or 0, row.stopped or 0, row.failed or 0)
+
+
+# An answer may have thousands of items, while which the gateway does nothing else: no loops over names, and no names, in these.
+
+
+def counts(
+    input_: int, cached: int, output: int, thoughts: int, tool: int, total: int, estimated: int, unknown: int
+) -> dict[str, Any]:
+    """As `TokenCounts`. `estimated` and `unknown` are numbers of calls."""
+    return {
+        "input": input_,
+        "cached": cached,
+        "output": output,
+        "thoughts": thoughts,
+        "tool": tool,
+        "total": total,
+        "certainty": "unknown" if unknown else "estimated" if estimated else "measured",
+    }
+
+
+def ends(completed: int, stopped: int, failed: int) -> dict[str, int]:
     """As `Ends`."""
-    completed, stopped, failed = row.completed or 0, row.stopped or 0, row.failed or 0
     return {
         "completed": completed,
         "stopped": stopped,
@@ -142,14 +161,36 @@ def ends_of(row: Row[Any] | Sums) -> dict[str, int]:
     }
 
 
-def start_of(row: Row[Any] | Sums) -> str:
+def figures(
+    input_: int,
+    cached: int,
+    output: int,
+    thoughts: int,
+    tool: int,
+    total: int,
+    estimated: int,
+    unknown: int,
+    completed: int,
+    stopped: int,
+    failed: int,
+) -> dict[str, Any]:
+    """Of `Sums`: `tokens` and `executions` of an item."""
+    return {
+        "tokens": counts(input_, cached, output, thoughts, tool, total, estimated, unknown),
+        "executions": ends(completed, stopped, failed),
+    }
+
+
+def start_text(here: str, east: int) -> str:
     """The start of an item's bucket, RFC 3339, with the offset that its zone had then."""
-    return row.here.isoformat() + _offset_text(row.here - row.start.astimezone(UTC).replace(tzinfo=None))
+    return here + _offset_text(east)
 
 
 @functools.lru_cache(maxsize=64)
-def _offset_text(offset: timedelta) -> str:
-    return datetime.fromtimestamp(0, timezone(offset)).isoformat()[19:].replace("+00:00", "Z")
+def _offset_text(east: int) -> str:
+    return (
+        datetime.fromtimestamp(0, timezone(timedelta(seconds=east))).isoformat()[19:].replace("+00:00", "Z")
+    )
 
 
 def decimal_text(amount: Decimal | None) -> str:

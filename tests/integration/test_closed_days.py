@@ -18,7 +18,9 @@ from services.analytics.closed_days import close_days, day_differences
 from services.analytics.import_executions import Wanted as WantedImport
 from services.analytics.import_executions import import_executions, names_of
 from services.analytics.rebuild import rebuild
-from services.gateway.usage_queries import Bucket, Wanted, usage
+from services.gateway.usage_periods import Bucket
+from services.gateway.usage_queries import Sums, Used, Wanted, usage
+from services.gateway.usage_rows import start_text
 from shared.db import transaction
 from shared.usage import Certainty, ModelUsage, Tier, Tokens
 from tests.support.gateway import Database, Gateway, Person, running_database, running_gateway
@@ -141,7 +143,12 @@ async def _compared(
         given = {"zone": zone, "user": person.user_id, "start": start, "end": end}
         with psycopg.connect(database.server.url) as connection:
             plain = connection.execute(PLAIN.encode(), given).fetchall()
-        assert [(row.start, row.total, row.completed) for row in found.items] == plain
+        assert [_told(used) for used in found.used] == plain
+
+
+def _told(used: Used) -> tuple[datetime, int, int]:
+    sums = Sums._make(used.sums)
+    return datetime.fromisoformat(start_text(used.here, used.east)), sums.total_tokens, sums.completed
 
 
 def some_ends(person: Person, dice: random.Random) -> list[tuple[datetime, Any]]:
@@ -181,7 +188,9 @@ async def test_an_answer_is_the_same_byte_for_byte_before_and_after_its_days_are
     assert closed_until(database, person, zone) > (datetime.now(UTC) - timedelta(days=5)).isoformat(" ")
     assert [await seen(uma, **params) for params in asked] == cold
     # They were taken from closed days: spoiled ones show.
-    database.execute("UPDATE usage_days SET failed = failed + 1 WHERE user_id = %s", person.user_id)
+    database.execute(
+        "UPDATE usage_days SET sums = '[0,0,0,0,0,0,0,0,1,0,0]' WHERE user_id = %s", person.user_id
+    )
     assert await seen(uma, **asked[0]) != cold[0]
 
 
@@ -255,10 +264,10 @@ async def test_an_import_is_in_the_very_next_answer(
 SPOILED_ROLLUPS = (
     "UPDATE user_analytics SET input_tokens = input_tokens + 1 WHERE user_id = %s AND model <> ''"
 )
-SPOILED_DAYS = "UPDATE usage_days SET output_tokens = 7 WHERE user_id = %s"
+SPOILED_DAYS = "UPDATE usage_days SET sums = '[0, 0, 0, 0, 0, 7, 0, 0, 0, 0, 0]' WHERE user_id = %s"
 DAY_TOO_MUCH = """
-INSERT INTO usage_days SELECT user_id, timezone, start - interval '3 days', 'token_usage', 'x', 'X', 'm', 'payg', 0, 0, 5
-FROM usage_days WHERE user_id = %s ORDER BY start LIMIT 1
+INSERT INTO usage_days (user_id, timezone, start, sums, engines, models, kinds)
+SELECT user_id, timezone, start - interval '3 days', '[5, 0, 0, 0, 0, 5, 0, 0, 0, 0, 0]', '[]', '[]', '[]' FROM usage_days WHERE user_id = %s ORDER BY start LIMIT 1
 """
 
 

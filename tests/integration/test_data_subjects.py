@@ -117,8 +117,8 @@ def _with_closed_days(database: Database, person: Person) -> None:
         "insert into usage_zones (user_id, timezone) values (%s, 'Asia/Kathmandu')", person.user_id
     )
     database.execute(
-        "insert into usage_days (user_id, timezone, start, analytics_type, engine_id, engine_name, model, model_type)"
-        " values (%s, 'Asia/Kathmandu', now(), 'execution', 'e', 'E', '', 'none')",
+        "insert into usage_days (user_id, timezone, start, sums, engines, models, kinds)"
+        " values (%s, 'Asia/Kathmandu', now(), '[]', '[]', '[]', '[]')",
         person.user_id,
     )
 

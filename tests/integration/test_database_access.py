@@ -72,8 +72,8 @@ def _fill(connection: psycopg.Connection[Any]) -> None:
         )
         give("INSERT INTO usage_zones (user_id, timezone) VALUES (%s, 'UTC')", [user])
         give(
-            "INSERT INTO usage_days (user_id, timezone, start, analytics_type, engine_id, engine_name, model, model_type)"
-            " VALUES (%s, 'UTC', now(), 'execution', 'e', 'E', '', 'none')",
+            "INSERT INTO usage_days (user_id, timezone, start, sums, engines, models, kinds)"
+            " VALUES (%s, 'UTC', now(), '[]', '[]', '[]', '[]')",
             [user],
         )
         give("INSERT INTO audit (id, actor, action, target) VALUES (%s, %s, 'a', 't')", [user, user])
@@ -140,7 +140,7 @@ async def test_a_user_sees_his_engines_and_the_shared_ones(gateway: AsyncEngine)
         "UPDATE user_analytics SET calls = 0",
         "UPDATE usage_zones SET closed_until = now()",
         "DELETE FROM usage_zones",
-        "UPDATE usage_days SET failed = 0",
+        "UPDATE usage_days SET sums = '[]'",
         "DELETE FROM usage_days",
         "UPDATE users SET role = 'superadmin'",
         "DELETE FROM usage_ledger",

@@ -38,13 +38,13 @@ def _one(server: PostgresServer, query: str) -> Any:
 
 def test_up_twice_down_and_up_again(server: PostgresServer, capsys: pytest.CaptureFixture[str]) -> None:
     for action, expected in (
-        ("upgrade", 19), ("upgrade", 19), ("downgrade", 17), ("downgrade", 17), ("downgrade", 17), ("downgrade", 16), ("downgrade", 16), ("downgrade", 16), ("downgrade", 14), ("downgrade", 12),
+        ("upgrade", 19), ("upgrade", 19), ("downgrade", 19), ("downgrade", 17), ("downgrade", 17), ("downgrade", 17), ("downgrade", 16), ("downgrade", 16), ("downgrade", 16), ("downgrade", 14), ("downgrade", 12),
         ("downgrade", 0), ("upgrade", 19),
     ):  # fmt: skip
         run(action, server.url, {})
         assert _one(server, COUNT_TABLES) == expected
     run("current", server.url, {})
-    assert capsys.readouterr().out.strip() == "0009 (head)"
+    assert capsys.readouterr().out.strip() == "0010 (head)"
 
 
 def test_engines_of_the_first_revision_get_the_version_that_they_have(server: PostgresServer) -> None:

@@ -99,9 +99,10 @@ def other(database: Database) -> Person:
     )  # fmt: skip
     run("INSERT INTO usage_zones (user_id, timezone, closed_until) VALUES (%s, 'UTC', '2100-01-01Z')", whose)
     run(
-        "INSERT INTO usage_days (user_id, timezone, start, analytics_type, engine_id, engine_name, model, model_type,"
-        " input_tokens) SELECT %s, 'UTC', date_trunc('day', now(), 'UTC') - n * interval '1 day', 'token_usage', %s, %s, %s,"
-        " 'payg', 4711 FROM generate_series(0, 9) AS n",
+        "INSERT INTO usage_days (user_id, timezone, start, sums, engines, models, kinds) SELECT %s, 'UTC',"
+        " date_trunc('day', now(), 'UTC') - n * interval '1 day', '[4711, 0, 0, 0, 0, 4711, 0, 0, 0, 0, 0]', json_build_array(json_build_array(%s::text, %s::text,"
+        " 4711, 0, 0, 0, 0, 4711, 0, 0, 0, 0, 0)), json_build_array(json_build_array(%s::text, 4711, 0, 0, 0, 0, 4711, 0, 0, 0, 0, 0)), '[]'"
+        " FROM generate_series(0, 9) AS n",
         whose, MARK, MARK, MARK,
     )  # fmt: skip
     return person

@@ -169,8 +169,8 @@ async def test_a_database_that_is_as_it_must_be_passes_all_checks(
 
 DAY_TOO_MUCH = """
 WITH zone AS (UPDATE usage_zones SET closed_until = '2026-01-01Z' RETURNING user_id, timezone)
-INSERT INTO usage_days (user_id, timezone, start, analytics_type, engine_id, engine_name, model, model_type, input_tokens)
-SELECT user_id, timezone, '2025-01-01Z', 'token_usage', 'e', 'Engine', 'm', 'payg', 1 FROM zone
+INSERT INTO usage_days (user_id, timezone, start, sums, engines, models, kinds)
+SELECT user_id, timezone, '2025-01-01Z', '[1, 0, 0, 0, 0, 1, 0, 0, 0, 0, 0]', '[]', '[]', '[]' FROM zone
 """
 
 
@@ -178,8 +178,8 @@ SELECT user_id, timezone, '2025-01-01Z', 'token_usage', 'e', 'Engine', 'm', 'pay
     ("name", "told", "spoil", "mend"),
     [
         ("sums", "surplus", "UPDATE user_analytics SET calls = calls + 1", "UPDATE user_analytics SET calls = calls - 1"),
-        ("days", "missing: execution of", "UPDATE usage_zones SET closed_until = now()", "UPDATE usage_zones SET closed_until = '-infinity'"),
-        ("days", "surplus: token_usage of", DAY_TOO_MUCH, "DELETE FROM usage_days"),
+        ("days", "missing: the day of", "UPDATE usage_zones SET closed_until = now()", "UPDATE usage_zones SET closed_until = '-infinity'"),
+        ("days", "surplus: the day of", DAY_TOO_MUCH, "DELETE FROM usage_days"),
         ("days", "not recognized", "UPDATE usage_zones SET timezone = 'Mars/Olympus', closed_until = now()", "DELETE FROM usage_zones"),
         ("grants", "lekhika_user may SELECT (cost) of usage_ledger, and should not", "GRANT SELECT (cost) ON usage_ledger TO lekhika_user", "REVOKE SELECT (cost) ON usage_ledger FROM lekhika_user"),
         ("policies", "not forced on executions", "ALTER TABLE executions NO FORCE ROW LEVEL SECURITY", "ALTER TABLE executions FORCE ROW LEVEL SECURITY"),
