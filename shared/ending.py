@@ -1,7 +1,7 @@
 """The one way to build an end. Executor, gateway and janitor all use it, so that usage is complete in it. Pure."""
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 
 from shared import events as ev
@@ -26,9 +26,7 @@ def unknown_usage(model: str, tier: Tier) -> ModelUsage:
 
 def estimated(usage: ModelUsage) -> ModelUsage:
     """The same counts, known only from the last report of somebody who could not finish."""
-    return usage.model_copy(
-        update={"tokens": usage.tokens.model_copy(update={"certainty": Certainty.ESTIMATED})}
-    )
+    return replace(usage, tokens=replace(usage.tokens, certainty=Certainty.ESTIMATED))
 
 
 def summary(state: ExecutionState, open_calls: Iterable[OpenCall] = ()) -> ev.Summary:

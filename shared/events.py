@@ -7,7 +7,7 @@ The time of an event is the server's time stamp of its message, never a field of
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
-from typing import Annotated, Any, Literal, TypeGuard
+from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, NonNegativeInt, PositiveInt, TypeAdapter, ValidationError
 
@@ -258,11 +258,6 @@ class Recorded:
     message_id: str = ""
 
 
-def is_end(event: AnyEvent) -> TypeGuard[TerminalEvent]:
-    """Whether it ends its execution. `isinstance` would ask one model class after the other, in Python."""
-    return event.type in TERMINAL_TYPES
-
-
 def encode(event: AnyEvent) -> bytes:
     """The stored form: JSON, without fields that have no value."""
     return event.model_dump_json(exclude_none=True, by_alias=True).encode()
@@ -273,5 +268,10 @@ def decode(data: bytes) -> AnyEvent:
     try:
         return _ADAPTER.validate_json(data)
     except ValidationError as error:
-        where = "; ".join(f"{'.'.join(map(str, e['loc']))}: {e['msg']}" for e in error.errors()[:3])
-        raise UnknownEvent(f"event can not be read: {where}") from None
+        raise unreadable(error) from None
+
+
+def unreadable(error: ValidationError) -> UnknownEvent:
+    """Says where, and never what was there."""
+    where = "; ".join(f"{'.'.join(map(str, e['loc']))}: {e['msg']}" for e in error.errors()[:3])
+    return UnknownEvent(f"event can not be read: {where}")

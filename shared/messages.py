@@ -51,15 +51,17 @@ def from_copy(msg: Msg) -> Recorded:
     )
 
 
-def from_delivery(msg: Msg) -> Recorded:
-    """From a consumer's message: place and time are in its reply subject.
-
-    Raises: UnknownEvent.
-    """
+def delivered(msg: Msg) -> tuple[int, datetime]:
+    """The place in the stream and the time of a consumer's message, which are in its reply subject."""
     tokens = msg.reply.split(".")
     offset = 2 if len(tokens) > 9 else 0  # newer servers put domain and account hash in front
     seq, nanoseconds = int(tokens[5 + offset]), int(tokens[7 + offset])
-    time = datetime.fromtimestamp(nanoseconds // 1_000 / 1e6, UTC)
+    return seq, datetime.fromtimestamp(nanoseconds // 1_000 / 1e6, UTC)
+
+
+def from_delivery(msg: Msg) -> Recorded:
+    """From a consumer's message. Raises: UnknownEvent."""
+    seq, time = delivered(msg)
     return _recorded(msg.subject, seq, time, msg.headers or {}, msg.data)
 
 

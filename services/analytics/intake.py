@@ -5,7 +5,6 @@ import contextlib
 import time
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from datetime import UTC
 
 import nats.errors
 from nats.aio.msg import Msg
@@ -13,15 +12,15 @@ from opentelemetry.trace import Span, SpanKind
 from sqlalchemy.exc import SQLAlchemyError
 
 from services.analytics import measures
+from services.analytics.ended import Ended, ended
 from services.analytics.prices import PriceCache
-from services.analytics.rollup import NotCountable, entry_of, event_id
+from services.analytics.rollup import NotCountable, entry_of
 from services.analytics.store import Arrived, Counted, Origin, Reject, Store
 from shared import conventions as names
 from shared.errors import Unavailable, UnknownEvent
-from shared.events import Recorded, is_end
 from shared.fault_points import Point, reach
 from shared.logs import get_logger
-from shared.messages import MESSAGE_ID, from_delivery
+from shared.messages import MESSAGE_ID, delivered
 from shared.subjects import execution_of
 from shared.tasks import cancel_and_wait, spawn
 from shared.telemetry import extract, tracer
@@ -111,16 +110,15 @@ class Intake:
         for start in range(0, len(messages), SLICE):
             await asyncio.sleep(0)
             read, rejects = _read(messages[start : start + SLICE])
-            prices = await self._prices.for_models(_models(recorded for recorded, _ in read))
+            prices = await self._prices.for_models(_models(read))
             batch.rejects.extend(rejects)
-            for recorded, body in read:
+            for one in read:
                 try:
-                    entry = entry_of(recorded, prices)
+                    entry = entry_of(one, prices)
                 except NotCountable as error:
-                    origin = _origin(recorded, body)
-                    batch.rejects.append(Reject(origin=origin, reason=error.reason, detail=str(error)))
+                    batch.rejects.append(Reject(origin=_origin(one), reason=error.reason, detail=str(error)))
                 else:
-                    batch.arrived.append(Arrived(seq=recorded.seq, body=body, entry=entry))
+                    batch.arrived.append(Arrived(seq=one.seq, body=one.body, entry=entry))
         return batch
 
     async def _count(self, batch: _Batch) -> Counted:
@@ -144,45 +142,38 @@ class Intake:
         self._delay = min(self._delay * 2, LONGEST_DELAY)
 
 
-def _read(messages: Sequence[Msg]) -> tuple[list[tuple[Recorded, bytes]], list[Reject]]:
-    """The events, each with its body."""
+def _read(messages: Sequence[Msg]) -> tuple[list[Ended], list[Reject]]:
     read, rejects = [], []
     for message in messages:
         try:
-            read.append((from_delivery(message), message.data))
+            read.append(ended(message))
         except UnknownEvent as error:
             rejects.append(Reject(origin=_unread(message), reason="unreadable", detail=str(error)))
     return read, rejects
 
 
-def _origin(recorded: Recorded, body: bytes) -> Origin:
+def _origin(one: Ended) -> Origin:
     return Origin(
-        event_id=event_id(recorded),
-        execution_id=recorded.execution_id,
-        seq=recorded.seq,
-        time=recorded.time,
-        body=body,
+        event_id=one.event_id, execution_id=one.execution_id, seq=one.seq, time=one.time, body=one.body
     )
 
 
 def _unread(message: Msg) -> Origin:
     """Where an event that can not be decoded came from."""
-    execution_id, place = execution_of(message.subject), message.metadata
-    seq = place.sequence.stream
+    execution_id, (seq, time) = execution_of(message.subject), delivered(message)
     return Origin(
         event_id=(message.headers or {}).get(MESSAGE_ID) or f"{execution_id}:{seq}",
         execution_id=execution_id,
         seq=seq,
-        time=place.timestamp.astimezone(UTC),
+        time=time,
         body=message.data,
     )
 
 
-def _models(read: Iterable[Recorded]) -> Iterator[str]:
-    for recorded in read:
-        if is_end(recorded.event):
-            for usage in recorded.event.summary.usage:
-                yield usage.model
+def _models(read: Iterable[Ended]) -> Iterator[str]:
+    for one in read:
+        for usage in one.outcome.summary.usage:
+            yield usage.model
 
 
 async def _answer(messages: Sequence[Msg], delay: float | None = None) -> None:

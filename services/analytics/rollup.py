@@ -5,9 +5,9 @@ from dataclasses import dataclass
 from datetime import datetime
 from decimal import Decimal
 
+from services.analytics.ended import Ended
 from services.analytics.pricing import Cost, PriceList
 from shared.errors import Permanent
-from shared.events import TERMINAL_TYPES, Recorded, is_end
 from shared.ids import is_id
 from shared.usage import ModelUsage, merge_usage
 
@@ -69,35 +69,27 @@ class Entry:
     facts: tuple[Fact, ...]
 
 
-def event_id(recorded: Recorded) -> str:
-    """The message's id; where it has none, its place in the log."""
-    return recorded.message_id or f"{recorded.execution_id}:{recorded.seq}"
-
-
-def entry_of(recorded: Recorded, prices: PriceList) -> Entry:
+def entry_of(ended: Ended, prices: PriceList) -> Entry:
     """Raises: NotCountable."""
-    event = recorded.event
-    if not is_end(event):
-        raise NotCountable("not_an_end", f"{event.type} is none of {', '.join(TERMINAL_TYPES)}")
-    summary = event.summary
-    if not is_id(recorded.execution_id):
-        raise NotCountable("bad_id", f"execution {recorded.execution_id!r} is no UUID")
+    summary = ended.outcome.summary
+    if not is_id(ended.execution_id):
+        raise NotCountable("bad_id", f"execution {ended.execution_id!r} is no UUID")
     if not is_id(summary.user_id):
         raise NotCountable("bad_id", f"user {summary.user_id!r} is no UUID")
     mark = Mark(
-        execution_id=recorded.execution_id,
+        execution_id=ended.execution_id,
         user_id=summary.user_id,
         engine_id=summary.engine.id,
         engine_name=summary.engine.name,
-        ended_at=recorded.time,
-        event_id=event_id(recorded),
-        outcome=event.type,
+        ended_at=ended.time,
+        event_id=ended.event_id,
+        outcome=ended.outcome.type,
         kind=str(summary.kind),
         attempts=summary.attempt,
         requested_at=summary.requested_at,
         started_at=summary.started_at,
     )
-    return Entry(mark=mark, facts=facts_of(recorded.execution_id, summary.usage, recorded.time, prices))
+    return Entry(mark=mark, facts=facts_of(ended.execution_id, summary.usage, ended.time, prices))
 
 
 def facts_of(

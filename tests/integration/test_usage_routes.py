@@ -3,6 +3,7 @@
 import asyncio
 import csv
 import io
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -128,7 +129,7 @@ async def test_items_are_as_certain_as_the_calls_of_their_model(
     """Also of calls without a token, which have no row in the rollups: items and totals agree, in CSV too."""
     now = datetime.now(UTC)
     nothing = ModelUsage(model=FLASH, tier=Tier.INCLUDED, tokens=Tokens(certainty=Certainty.UNKNOWN))
-    little = nothing.model_copy(update={"tokens": Tokens(certainty=Certainty.ESTIMATED), "model": "other"})
+    little = replace(nothing, tokens=Tokens(certainty=Certainty.ESTIMATED), model="other")
     await count(analytics, [(now, end(person.user_id, used(), used(PRO), nothing, outcome="failed"))])
     await count(analytics, [(now - timedelta(days=2), end(person.user_id, little, nothing))])
     found = await get(uma, group_by=group_by, bucket="day", **{"from": (now - timedelta(days=3)).isoformat()})

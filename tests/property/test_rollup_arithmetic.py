@@ -6,11 +6,13 @@ from decimal import Decimal
 from hypothesis import given
 from hypothesis import strategies as st
 
+from services.analytics.ended import Ended
 from services.analytics.pricing import Price, PriceList, TokenKind
 from services.analytics.rollup import entry_of
 from shared import events as ev
 from shared.ids import new_id
 from shared.usage import Certainty, Kind, ModelUsage, Tier, Tokens, total_tokens
+from tests.support.ledger import ended_of
 
 TIME = datetime(2026, 11, 23, 18, 44, tzinfo=UTC)
 MODELS = ("a", "b", "c")
@@ -74,7 +76,7 @@ def test_the_cost_of_the_lines_is_the_cost_of_the_parts_to_the_tenth_decimal(usa
             assert fact.cost == round(fact.cost, 10)
 
 
-def _completed(usage: list[ModelUsage]) -> ev.Recorded:
+def _completed(usage: list[ModelUsage]) -> Ended:
     summary = ev.Summary(
         user_id=new_id(),
         engine=ev.EngineRef(id="e", name="E", version=1),
@@ -84,4 +86,4 @@ def _completed(usage: list[ModelUsage]) -> ev.Recorded:
         usage=tuple(usage),
     )
     event = ev.ExecutionCompleted(summary=summary, output="x")
-    return ev.Recorded(execution_id=new_id(), event=event, seq=1, time=TIME, after=0)
+    return ended_of(ev.Recorded(execution_id=new_id(), event=event, seq=1, time=TIME, after=0))

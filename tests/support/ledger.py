@@ -9,16 +9,21 @@ from pathlib import Path
 from typing import Any
 
 import psycopg
+from nats.aio.client import Client
+from nats.aio.msg import Msg
 from psycopg.rows import dict_row
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from deploy.local.postgres import PostgresServer
+from services.analytics.ended import Ended, ended
 from services.analytics.pricing import PriceList
 from services.analytics.rollup import entry_of
 from services.analytics.store import Arrived
 from shared import events as ev
 from shared.db import make_engine
 from shared.ids import new_id
+from shared.messages import MESSAGE_ID
+from shared.subjects import event_subject
 from shared.usage import Certainty, Kind, ModelUsage, Tier, Tokens
 from tests.support.postgres import migrated_server, service_url
 
@@ -118,9 +123,24 @@ def bucket_of(time: datetime) -> datetime:
 
 
 def arrive(events: Iterable[ev.Recorded], prices: PriceList) -> list[Arrived]:
-    return [
-        Arrived(seq=event.seq, body=ev.encode(event.event), entry=entry_of(event, prices)) for event in events
-    ]
+    read = [ended_of(event) for event in events]
+    return [Arrived(seq=one.seq, body=one.body, entry=entry_of(one, prices)) for one in read]
+
+
+def ended_of(recorded: ev.Recorded) -> Ended:
+    """As analytics reads it."""
+    message = Msg(
+        _client=Client(),
+        subject=event_subject(recorded.execution_id, recorded.event.type),
+        reply=f"$JS.ACK.EXECUTIONS.analytics.1.{recorded.seq}.1.{_nanoseconds(recorded.time)}.0",
+        data=ev.encode(recorded.event),
+        headers={MESSAGE_ID: recorded.message_id} if recorded.message_id else None,
+    )
+    return ended(message)
+
+
+def _nanoseconds(time: datetime) -> int:
+    return (time - datetime.fromtimestamp(0, UTC)) // timedelta(microseconds=1) * 1000
 
 
 def expected(events: Iterable[ev.Recorded], prices: PriceList) -> dict[tuple[Any, ...], dict[str, Any]]:

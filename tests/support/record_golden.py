@@ -7,6 +7,7 @@ import asyncio
 import signal
 import sys
 import tempfile
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -87,7 +88,7 @@ def expected(state: ExecutionState) -> dict[str, Any]:
         "engine": state.engine.model_dump(),
         "attempt": state.attempt,
         "nodes": {key: [node.status, node.attempts] for key, node in state.nodes.items()},
-        "tokens": state.tokens.model_dump(mode="json"),
+        "tokens": {**asdict(state.tokens), "total": state.tokens.total},
         "error": state.error.code if state.error else None,
         "stopped_by": state.stop.by if state.stop else None,
         "partials": {partial.node: partial.output.characters for partial in state.partials},

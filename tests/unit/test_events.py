@@ -6,7 +6,7 @@ from shared import events as ev
 
 
 def test_the_types_of_terminal_events_are_those_that_have_a_summary() -> None:
-    """`is_end` tells by the name alone that there is one."""
+    """Readers take what has such a name to have one."""
     named = {
         event.model_fields["type"].default: "summary" in event.model_fields for event in get_args(ev.AnyEvent)
     }

@@ -2,6 +2,7 @@
 
 from datetime import UTC, datetime
 from decimal import Decimal
+from typing import Any
 
 import pytest
 
@@ -38,10 +39,8 @@ PRICES = PriceList(
 )
 
 
-def usage(model: str = "m", *, long_context: bool = False, **counts: int) -> ModelUsage:
-    return ModelUsage(
-        model=model, tier=Tier.PAYG, tokens=Tokens.model_validate(counts), long_context=long_context
-    )
+def usage(model: str = "m", *, long_context: bool = False, **counts: Any) -> ModelUsage:
+    return ModelUsage(model=model, tier=Tier.PAYG, tokens=Tokens(**counts), long_context=long_context)
 
 
 def test_every_kind_has_its_price_and_cached_tokens_count_once() -> None:

@@ -4,11 +4,13 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
+from services.analytics.ended import Ended
 from services.analytics.pricing import PriceList
 from services.analytics.rollup import NotCountable, entry_of
 from shared import events as ev
 from shared.ids import new_id
 from shared.usage import Certainty, Kind, ModelUsage, Tier, Tokens
+from tests.support.ledger import ended_of
 
 TIME = datetime(2026, 11, 23, 18, 44, 59, 999_999, tzinfo=UTC)
 USER, EXECUTION = new_id(), new_id()
@@ -27,9 +29,9 @@ def summary(*usage: ModelUsage, user_id: str = USER) -> ev.Summary:
     )
 
 
-def recorded(event: ev.AnyEvent, execution_id: str = EXECUTION, message_id: str = "m-1") -> ev.Recorded:
-    return ev.Recorded(
-        execution_id=execution_id, event=event, seq=7, time=TIME, after=6, message_id=message_id
+def ended(event: ev.AnyEvent, execution_id: str = EXECUTION, message_id: str = "m-1") -> Ended:
+    return ended_of(
+        ev.Recorded(execution_id=execution_id, event=event, seq=7, time=TIME, after=6, message_id=message_id)
     )
 
 
@@ -47,7 +49,7 @@ ENDS: list[tuple[ev.AnyEvent, str]] = [
 
 @pytest.mark.parametrize(("event", "outcome"), ENDS)
 def test_every_end_has_a_mark_also_when_nothing_was_used(event: ev.AnyEvent, outcome: str) -> None:
-    entry = entry_of(recorded(event), NO_PRICES)
+    entry = entry_of(ended(event), NO_PRICES)
     assert entry.facts == ()
     assert entry.mark.outcome == outcome
     assert (entry.mark.execution_id, entry.mark.user_id, entry.mark.event_id) == (EXECUTION, USER, "m-1")
@@ -59,7 +61,7 @@ def test_every_end_has_a_mark_also_when_nothing_was_used(event: ev.AnyEvent, out
 
 
 def test_an_execution_ended_at_the_server_s_time() -> None:
-    assert entry_of(recorded(ENDS[0][0]), NO_PRICES).mark.ended_at == TIME
+    assert entry_of(ended(ENDS[0][0]), NO_PRICES).mark.ended_at == TIME
 
 
 def test_one_fact_per_model_and_certainty_in_a_stable_order() -> None:
@@ -70,7 +72,7 @@ def test_one_fact_per_model_and_certainty_in_a_stable_order() -> None:
         used(Certainty.MEASURED, 4, calls=2),
     ]
     event = ev.ExecutionCompleted(summary=summary(*parts), output="text")
-    facts = entry_of(recorded(event), NO_PRICES).facts
+    facts = entry_of(ended(event), NO_PRICES).facts
     assert [(f.line, f.model, f.certainty, f.output_tokens, f.calls) for f in facts] == [
         (1, "m", "measured", 7, 3),
         (2, "m", "unknown", 0, 1),
@@ -80,24 +82,23 @@ def test_one_fact_per_model_and_certainty_in_a_stable_order() -> None:
 
 def test_without_a_price_a_fact_has_tokens_and_no_cost() -> None:
     event = ev.ExecutionCompleted(summary=summary(used(Certainty.MEASURED, 5)), output="text")
-    [fact] = entry_of(recorded(event), NO_PRICES).facts
+    [fact] = entry_of(ended(event), NO_PRICES).facts
     assert (fact.output_tokens, fact.cost, fact.price_version) == (5, None, None)
 
 
 def test_an_event_without_a_message_id_is_named_by_its_place() -> None:
-    assert entry_of(recorded(ENDS[0][0], message_id=""), NO_PRICES).mark.event_id == f"{EXECUTION}:7"
+    assert entry_of(ended(ENDS[0][0], message_id=""), NO_PRICES).mark.event_id == f"{EXECUTION}:7"
 
 
 @pytest.mark.parametrize(
     ("event", "execution_id", "reason"),
     [
-        (ev.StopRequested(by=USER), EXECUTION, "not_an_end"),
         (ENDS[0][0], "not-a-uuid", "bad_id"),
         (ev.ExecutionCompleted(summary=summary(user_id="bob"), output="text"), EXECUTION, "bad_id"),
     ],
-    ids=["not an end", "execution id", "user id"],
+    ids=["execution id", "user id"],
 )
 def test_what_can_not_be_counted_says_why(event: ev.AnyEvent, execution_id: str, reason: str) -> None:
     with pytest.raises(NotCountable) as raised:
-        entry_of(recorded(event, execution_id), NO_PRICES)
+        entry_of(ended(event, execution_id), NO_PRICES)
     assert raised.value.reason == reason

@@ -1,0 +1,87 @@
+"""The end of an execution as it is counted: of a terminal event only what the ledger has.
+
+These are by far the most events that one service reads. With models of the whole event, reading them took a fifth of the CPU of
+analytics; this takes two thirds of that. What the ledger does not need, a release that can not read it need not understand.
+"""
+
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Literal
+
+from nats.aio.msg import Msg
+from pydantic import NonNegativeInt, TypeAdapter, ValidationError
+from pydantic.dataclasses import dataclass as checked
+
+from shared.events import unreadable
+from shared.messages import MESSAGE_ID, delivered
+from shared.subjects import execution_of
+from shared.usage import Kind, ModelUsage
+
+
+@checked(slots=True, kw_only=True)
+class Engine:
+    """As `shared.events.EngineRef`."""
+
+    id: str
+    name: str
+
+
+@checked(slots=True, kw_only=True)
+class Summary:
+    """As `shared.events.Summary`."""
+
+    user_id: str
+    engine: Engine
+    kind: Kind
+    attempt: NonNegativeInt
+    requested_at: datetime
+    started_at: datetime | None = None
+    usage: tuple[ModelUsage, ...] = ()
+
+
+@checked(slots=True, kw_only=True)
+class Outcome:
+    """What `ExecutionCompleted`, `ExecutionStopped` and `ExecutionFailed` of `shared.events` have in common."""
+
+    version: Literal[1] = 1
+    type: Literal["completed", "stopped", "failed"]
+    summary: Summary
+
+
+_ADAPTER = TypeAdapter(Outcome)
+
+
+@dataclass(slots=True, kw_only=True)
+class Ended:
+    """An outcome and its place in the log. `time` is the server's; without a message's id the place is the `event_id`.
+
+    Nobody changes one. It is not frozen because that takes more than twice as long to make.
+    """
+
+    event_id: str
+    execution_id: str
+    seq: int
+    time: datetime
+    body: bytes
+    outcome: Outcome
+
+
+def ended(message: Msg) -> Ended:
+    """Raises: UnknownEvent, when this release can not read it."""
+    execution_id, (seq, time) = execution_of(message.subject), delivered(message)
+    return Ended(
+        event_id=(message.headers or {}).get(MESSAGE_ID) or f"{execution_id}:{seq}",
+        execution_id=execution_id,
+        seq=seq,
+        time=time,
+        body=message.data,
+        outcome=outcome_of(message.data),
+    )
+
+
+def outcome_of(body: bytes) -> Outcome:
+    """Raises: UnknownEvent, when this release can not read it."""
+    try:
+        return _ADAPTER.validate_json(body)
+    except ValidationError as error:
+        raise unreadable(error) from None
