@@ -1,8 +1,9 @@
 """Routes of the caller's own token usage. There are no costs here."""
 
+import functools
 from collections.abc import Callable, Sequence
 from datetime import datetime
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, NamedTuple
 
 import orjson
 from fastapi import APIRouter, Depends, Query, Response
@@ -14,7 +15,7 @@ from services.gateway.parts import Parts, get_parts
 from services.gateway.resource import rfc3339
 from services.gateway.usage_freshness import UsageFreshness
 from services.gateway.usage_periods import Bucket
-from services.gateway.usage_queries import Found, GroupBy, Wanted, recent, usage
+from services.gateway.usage_queries import Found, GroupBy, Used, Wanted, recent, refuse_too_many, usage
 from services.gateway.usage_rows import (
     COUNTS,
     CSV,
@@ -47,6 +48,10 @@ from shared.usage import Kind
 router = APIRouter(prefix="/v1/usage", tags=["usage"])
 
 LIMITS = (5, 10, 50, 100)
+_REMEMBERED, _SHORT = 8_192, 2_000
+"""So many buckets, of at most so many characters each, are kept as they were written, which takes longer than all else: some
+10 MB, 60 at most. Of a year that somebody looks at every now and then, all days but a few are told as they were.
+"""
 GatewayParts = Annotated[Parts, Depends(get_parts)]
 
 
@@ -116,7 +121,7 @@ async def get_usage(
     if prefers_csv(accept):
         return _csv(found, group_by)
     body = {
-        "items": _items(found, group_by),
+        "items": _list(found, group_by),
         "totals": tokens_of(found.totals),
         "executions": ends_of(found.totals),
         **period_json(found.start, found.end, fresh, timezone),
@@ -147,14 +152,35 @@ async def get_used_executions(
     return Response(orjson.dumps(body), 200, HEADERS, "application/json")
 
 
-def _items(found: Found, group_by: GroupBy | None) -> list[dict[str, Any]]:
-    item = _ITEMS[group_by]
-    return [
-        item(bucket, *group)
-        for used in found.used
-        for bucket in (start_text(used.here, used.east),)
-        for group in ([used.sums] if used.groups is None else used.groups)
-    ]
+class _Written(NamedTuple):
+    """Items as JSON, without brackets."""
+
+    text: bytes
+    items: int
+
+
+def _write(used: Used, group_by: GroupBy | None) -> _Written:
+    items = _items(used, group_by)
+    return _Written(orjson.dumps(items)[1:-1], len(items))
+
+
+_remembered = functools.lru_cache(maxsize=_REMEMBERED)(_write)
+
+
+def _written(used: Used, group_by: GroupBy | None) -> _Written:
+    return (_remembered if len(used.groups) <= _SHORT else _write)(used, group_by)
+
+
+def _list(found: Found, group_by: GroupBy | None) -> orjson.Fragment:
+    """All items. Raises: Problem 422."""
+    written = [_written(used, group_by) for used in found.used]
+    refuse_too_many(sum(one.items for one in written))
+    return orjson.Fragment(b"[%b]" % b",".join([one.text for one in written if one.items]))
+
+
+def _items(used: Used, group_by: GroupBy | None) -> list[dict[str, Any]]:
+    item, bucket = _ITEMS[group_by], start_text(used.here, used.east)
+    return [item(bucket, *group) for group in orjson.loads(used.groups)]
 
 
 # Each of these takes the bucket, then what a group's list has.
@@ -188,13 +214,15 @@ def _csv(found: Found, group_by: GroupBy | None) -> Response:
     names = {GroupBy.ENGINE: ["engine_id", "engine_name"], GroupBy.MODEL: ["model"], GroupBy.KIND: ["kind"]}
     groups = names[group_by] if group_by is not None else []
     outcomes = [] if group_by in (GroupBy.MODEL, GroupBy.KIND) else list(ENDS)
+    items = [item for used in found.used for item in _items(used, group_by)]
+    refuse_too_many(len(items))
     lines = (
         (
             *(item[name] for name in ("bucket", *groups)),
             *item["tokens"].values(),
             *(item["executions"][outcome] for outcome in outcomes),
         )
-        for item in _items(found, group_by)
+        for item in items
     )
     text, headers = csv_answer("usage", ["bucket", *groups, *COUNTS, "certainty", *outcomes], lines)
     return Response(text, 200, headers, CSV)

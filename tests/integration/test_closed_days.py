@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import httpx
+import orjson
 import psycopg
 import pytest
 from sqlalchemy import event
@@ -147,7 +148,7 @@ async def _compared(
 
 
 def _told(used: Used) -> tuple[datetime, int, int]:
-    sums = Sums._make(used.sums)
+    sums = Sums._make(orjson.loads(used.sums))
     return datetime.fromisoformat(start_text(used.here, used.east)), sums.total_tokens, sums.completed
 
 
