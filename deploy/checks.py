@@ -106,7 +106,7 @@ def _sums(connection: psycopg.Connection[Any]) -> Iterator[str]:
 
 
 def _days(connection: psycopg.Connection[Any]) -> Iterator[str]:
-    for what, user, timezone, start, *_ in connection.execute(DAY_DIFFERENCES.text.encode()):
+    for what, user, timezone, start in connection.execute(DAY_DIFFERENCES.text.encode()):
         yield f"{what}: the day of {user} from {start.astimezone(UTC):%Y-%m-%dT%H:%MZ} in {timezone}"
 
 

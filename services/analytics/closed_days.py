@@ -37,7 +37,8 @@ _LISTS = ("sums", *(grouping.name for grouping in GROUPINGS))
 
 
 def _used(by: str, source: str, where: str) -> str:
-    """What makes days: rows of `user_analytics`, and lines of the ledger that have no row there.
+    """What makes days: rows of `user_analytics`, and lines of the ledger that have no row there. No such line comes or changes
+    without the row of its execution, at which the triggers look.
 
     `source`: from where both are taken, with `{table}` in the place of their table.
     """
@@ -99,7 +100,6 @@ _PATIENCE = text(
 OPEN_ALL = text("UPDATE usage_zones SET closed_until = '-infinity' WHERE closed_until > '-infinity'")
 
 _DAY = "user_id, timezone, start"
-_COMPARED = f"{_DAY}, {', '.join(f'{name}::text' for name in _LISTS)}"
 _WHOLE = by_starts(
     _used(
         "zone.user_id, zone.timezone, date_trunc('day', bucket, zone.timezone) AS start",
@@ -109,17 +109,20 @@ _WHOLE = by_starts(
     GROUPINGS,
     by=_DAY,
 )
-_KEPT = f"""
-SELECT {_COMPARED} FROM usage_days AS day WHERE start < (
+_KEPT = """
+SELECT * FROM usage_days AS day WHERE start < (
     SELECT closed_until FROM usage_zones AS zone
     WHERE (zone.user_id, zone.timezone) = (day.user_id, day.timezone))
 """
-# What differs between closed days and the rollups: nothing, at any moment.
+_OTHER = [f"CASE WHEN whole.{name}::jsonb <> kept.{name}::jsonb THEN 'other {name}' END" for name in _LISTS]
+# What differs between closed days and what they are made of, and how: nothing, at any moment. The text of JSON does not matter.
 DAY_DIFFERENCES = text(f"""
-WITH whole AS (SELECT {_COMPARED} FROM ({_WHOLE}) AS days), kept AS ({_KEPT})
-(SELECT 'missing' AS what, * FROM (SELECT * FROM whole EXCEPT SELECT * FROM kept) AS missing)
-UNION ALL
-(SELECT 'surplus', * FROM (SELECT * FROM kept EXCEPT SELECT * FROM whole) AS surplus)
+WITH whole AS ({_WHOLE}), kept AS ({_KEPT}), compared AS (
+    SELECT concat_ws(', ', CASE WHEN kept.sums IS NULL THEN 'missing' WHEN whole.sums IS NULL THEN 'surplus' END,
+        {", ".join(_OTHER)}) AS what, {_DAY}
+    FROM whole FULL JOIN kept USING ({_DAY})
+)
+SELECT what, {_DAY} FROM compared WHERE what <> ''
 """)
 
 
@@ -188,5 +191,5 @@ async def _close(connection: AsyncConnection, values: dict[str, str]) -> None:
 
 
 async def day_differences(connection: AsyncConnection) -> list[RowMapping]:
-    """Closed days that are not the sum of their quarters of an hour, and sums that have no day."""
+    """Closed days that are not the sum of what they are made of, and sums that have no day."""
     return list((await connection.execute(DAY_DIFFERENCES)).mappings())

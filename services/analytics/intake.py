@@ -12,7 +12,7 @@ from opentelemetry.trace import Span, SpanKind
 from sqlalchemy.exc import SQLAlchemyError
 
 from services.analytics import measures
-from services.analytics.ended import Ended, ended
+from services.analytics.ended import Ended, ended, event_id
 from services.analytics.prices import PriceCache
 from services.analytics.rollup import NotCountable, entry_of
 from services.analytics.store import Arrived, Counted, Origin, Reject, Store
@@ -20,7 +20,7 @@ from shared import conventions as names
 from shared.errors import Unavailable, UnknownEvent
 from shared.fault_points import Point, reach
 from shared.logs import get_logger
-from shared.messages import MESSAGE_ID, delivered
+from shared.messages import delivered
 from shared.subjects import execution_of
 from shared.tasks import cancel_and_wait, spawn
 from shared.telemetry import extract, tracer
@@ -162,7 +162,7 @@ def _unread(message: Msg) -> Origin:
     """Where an event that can not be decoded came from."""
     execution_id, (seq, time) = execution_of(message.subject), delivered(message)
     return Origin(
-        event_id=(message.headers or {}).get(MESSAGE_ID) or f"{execution_id}:{seq}",
+        event_id=event_id(message, execution_id, seq),
         execution_id=execution_id,
         seq=seq,
         time=time,

@@ -1,6 +1,7 @@
 """A user's quarters of an hour, or days that analytics keeps summed, whichever a range by day is made of.
 
-The closed days of a zone (`usage_days`, before `closed_until` of `usage_zones`) stand for what `user_analytics` has of them.
+The closed days of a zone (`usage_days`, before `closed_until` of `usage_zones`) stand for what `user_analytics` and the ledger have of
+them.
 Which are closed and the sums are read in one snapshot (`REPEATABLE READ`), whatever is closed or opened meanwhile: in a statement
 of its own, so that the planner of the other knows how much it will read, and of whom.
 
@@ -30,7 +31,7 @@ MANY = 5000
 """Rows of `user_analytics`. Summing more than these takes so long that the zone's days are worth keeping."""
 SLACK = timedelta(hours=24)
 """More than any zone's days and their quarters are out of order."""
-_SLACK = "interval '24 hours'"
+_SLACK = f"interval '{SLACK / timedelta(hours=1):.0f} hours'"
 
 _log = get_logger(__name__)
 

@@ -9,6 +9,7 @@ import tempfile
 import time
 import urllib.request
 from collections.abc import AsyncIterator, Sequence
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -70,9 +71,11 @@ async def engine_of(database: Database) -> AsyncIterator[AsyncEngine]:
 
 
 def ends_of(database: Database, count: int) -> Sequence[ev.Recorded]:
-    """Each of them used one model."""
+    """Each of them used one model, and all ended within the last two hours."""
     dice, people = random.Random(1), [person.user_id for person in database.people.values()]
-    return [end(dice, user_id=dice.choice(people), usage=(usage(dice),)) for _ in range(count)]
+    drawn = [end(dice, user_id=dice.choice(people), usage=(usage(dice),)) for _ in range(count)]
+    later = datetime.now(UTC) - max(one.time for one in drawn)
+    return [replace(one, time=one.time + later) for one in drawn]
 
 
 async def store_rate(database: Database, report: Report) -> None:

@@ -273,10 +273,17 @@ SELECT user_id, timezone, start - interval '3 days', '[5, 0, 0, 0, 0, 5, 0, 0, 0
 
 
 @pytest.mark.parametrize(
-    "spoil", [SPOILED_ROLLUPS, SPOILED_DAYS, DAY_TOO_MUCH], ids=["rollups", "days", "a-day-too-much"]
+    ("spoil", "told"),
+    [(SPOILED_ROLLUPS, set()), (SPOILED_DAYS, {"other sums"}), (DAY_TOO_MUCH, {"surplus"})],
+    ids=["rollups", "days", "a-day-too-much"],
 )
 async def test_a_rebuild_makes_days_anew(
-    uma: httpx.AsyncClient, database: Database, person: Person, analytics: AsyncEngine, spoil: str
+    uma: httpx.AsyncClient,
+    database: Database,
+    person: Person,
+    analytics: AsyncEngine,
+    spoil: str,
+    told: set[str],
 ) -> None:
     now, whose = datetime.now(UTC), person.user_id
     await count(analytics, [(now - timedelta(days=day), end(whose, used())) for day in range(0, 290, 10)])
@@ -284,6 +291,7 @@ async def test_a_rebuild_makes_days_anew(
     await close_days(analytics)
     database.execute(spoil, whose)
     assert await total(uma) != 29 * 116
+    assert {row["what"] for row in await wrong_days(analytics, person)} == told
     await rebuild(analytics)
     assert await total(uma) == 29 * 116
     assert await close_days(analytics) > 0

@@ -22,7 +22,7 @@ CREATE TABLE usage_days (
     PRIMARY KEY (user_id, timezone, start),
     {_OF_ZONES}
 );
-COMMENT ON COLUMN usage_days.start IS 'date_trunc(''day'', bucket, timezone) of the rows of user_analytics that are summed here';
+COMMENT ON COLUMN usage_days.start IS 'date_trunc(''day'', bucket, timezone) of what is summed here: rows of user_analytics, and of usage_ledger';
 COMMENT ON COLUMN usage_days.sums IS 'input_tokens, cached_tokens, output_tokens, thoughts_tokens, tool_tokens, total_tokens,'
     ' estimated_calls, unknown_calls, completed, stopped, failed';
 COMMENT ON COLUMN usage_days.engines IS 'Of each: engine_id, engine_name, sums';
@@ -54,6 +54,7 @@ CREATE TABLE usage_days (
     PRIMARY KEY (user_id, timezone, start, analytics_type, engine_id, engine_name, model, model_type),
     {_OF_ZONES}
 );
+COMMENT ON COLUMN usage_days.start IS 'date_trunc(''day'', bucket, timezone) of the rows of user_analytics that are summed here';
 """
 _ACCESS = f"""
 GRANT SELECT ON usage_days TO lekhika_user;
