@@ -9,6 +9,7 @@ import psycopg
 import pytest
 from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
+from psycopg.conninfo import make_conninfo
 from sqlalchemy import create_engine, text
 
 from deploy.local.database_owner import OWNER, give_to_owner
@@ -69,13 +70,13 @@ def test_the_owner_needs_no_right_over_the_policies_of_rows(server: PostgresServ
         connection.execute("CREATE DATABASE owned OWNER owner")
     url = server.url_for("owner", "owner", "owned")
     run("upgrade", url, {}, "0001")
-    with psycopg.connect(psycopg.conninfo.make_conninfo(server.url, dbname="owned")) as connection:
+    with psycopg.connect(make_conninfo(server.url, dbname="owned")) as connection:
         connection.execute(
             "INSERT INTO engines (owner_id, id, name, definition) VALUES (%s, 'old', 'Old', '{}')",
             [tables.SYSTEM_USER_ID],
         )
     run("upgrade", url, {"LEKHIKA_DB_PASSWORD_GATEWAY": "gateway"})
-    with psycopg.connect(psycopg.conninfo.make_conninfo(server.url, dbname="owned")) as connection:
+    with psycopg.connect(make_conninfo(server.url, dbname="owned")) as connection:
         found = connection.execute("SELECT id FROM engine_versions").fetchall()
         unforced = connection.execute(
             "SELECT relname FROM pg_class WHERE relrowsecurity AND NOT relforcerowsecurity"
@@ -84,6 +85,24 @@ def test_the_owner_needs_no_right_over_the_policies_of_rows(server: PostgresServ
     assert (found, unforced, retired) == ([("old",)], [], (1,))
     run("downgrade", url, {})
     run("downgrade", url, {})
+
+
+def test_zones_of_the_ninth_revision_stay_and_their_days_are_closed_anew(server: PostgresServer) -> None:
+    with psycopg.connect(server.url, autocommit=True) as connection:
+        connection.execute("CREATE ROLE owner LOGIN CREATEROLE NOSUPERUSER NOBYPASSRLS PASSWORD 'owner'")
+        connection.execute("CREATE DATABASE owned OWNER owner")
+    url, whole = server.url_for("owner", "owner", "owned"), make_conninfo(server.url, dbname="owned")
+    run("upgrade", url, {}, "0009")
+    with psycopg.connect(whole) as connection:
+        connection.execute(
+            "INSERT INTO usage_zones (user_id, timezone, closed_until) VALUES (%s, 'Asia/Kathmandu', '2026-01-01Z')",
+            [tables.SYSTEM_USER_ID],
+        )
+    query = "SELECT timezone, closed_until::text FROM usage_zones"
+    for action in ("upgrade", "downgrade"):
+        run(action, url, {})
+        with psycopg.connect(whole) as connection:
+            assert connection.execute(query).fetchall() == [("Asia/Kathmandu", "-infinity")]
 
 
 def test_the_services_picture_is_the_schema(server: PostgresServer) -> None:
@@ -125,11 +144,11 @@ def test_passwords_are_set_on_every_upgrade_and_never_shown(
 ) -> None:
     for password in ("first-%s-'quoted'", "second"):
         run("upgrade", server.url, {"LEKHIKA_DB_PASSWORD_JANITOR": password})
-        url = psycopg.conninfo.make_conninfo(server.url, user="lekhika_janitor", password=password)
+        url = make_conninfo(server.url, user="lekhika_janitor", password=password)
         with psycopg.connect(url) as connection:
             assert connection.info.user == "lekhika_janitor"
     with pytest.raises(psycopg.OperationalError):
-        psycopg.connect(psycopg.conninfo.make_conninfo(server.url, user="lekhika_janitor", password="first"))
+        psycopg.connect(make_conninfo(server.url, user="lekhika_janitor", password="first"))
     output = capsys.readouterr()
     assert "second" not in output.out + output.err + server.log.read_text()
 
