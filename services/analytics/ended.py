@@ -6,7 +6,7 @@ takes little more than half of that. What the ledger does not need, a release ne
 
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Literal
+from typing import Any, Literal
 
 from nats.aio.msg import Msg
 from pydantic import NonNegativeInt, TypeAdapter, ValidationError
@@ -51,37 +51,45 @@ class Outcome:
 _ADAPTER = TypeAdapter(Outcome)
 
 
-@dataclass(slots=True, kw_only=True)
-class Ended:
-    """An outcome and its place in the log. `time` is the server's.
+# Nobody changes these. They are not frozen because that takes more than twice as long to make.
 
-    Nobody changes one. It is not frozen because that takes more than twice as long to make.
-    """
+
+@dataclass(slots=True, kw_only=True)
+class Origin:
+    """A terminal event as it came. `time` is the server's; without a message's id the place in the log is the `event_id`."""
 
     event_id: str
     execution_id: str
     seq: int
     time: datetime
     body: bytes
+
+
+@dataclass(slots=True, kw_only=True)
+class Ended(Origin):
+    """One that this release can read."""
+
     outcome: Outcome
+
+
+def origin_of(message: Msg) -> Origin:
+    return Origin(**_place(message))
 
 
 def ended(message: Msg) -> Ended:
     """Raises: UnknownEvent, when this release can not read it."""
+    return Ended(**_place(message), outcome=outcome_of(message.data))
+
+
+def _place(message: Msg) -> dict[str, Any]:
     execution_id, (seq, time) = execution_of(message.subject), delivered(message)
-    return Ended(
-        event_id=event_id(message, execution_id, seq),
-        execution_id=execution_id,
-        seq=seq,
-        time=time,
-        body=message.data,
-        outcome=outcome_of(message.data),
-    )
-
-
-def event_id(message: Msg, execution_id: str, seq: int) -> str:
-    """The message's id; where it has none, its place in the log."""
-    return (message.headers or {}).get(MESSAGE_ID) or f"{execution_id}:{seq}"
+    return {
+        "event_id": (message.headers or {}).get(MESSAGE_ID) or f"{execution_id}:{seq}",
+        "execution_id": execution_id,
+        "seq": seq,
+        "time": time,
+        "body": message.data,
+    }
 
 
 def outcome_of(body: bytes) -> Outcome:

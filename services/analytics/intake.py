@@ -12,15 +12,14 @@ from opentelemetry.trace import Span, SpanKind
 from sqlalchemy.exc import SQLAlchemyError
 
 from services.analytics import measures
-from services.analytics.ended import Ended, ended, event_id
+from services.analytics.ended import Ended, ended, origin_of
 from services.analytics.prices import PriceCache
 from services.analytics.rollup import NotCountable, entry_of
-from services.analytics.store import Arrived, Counted, Origin, Reject, Store
+from services.analytics.store import Arrived, Counted, Reject, Store
 from shared import conventions as names
 from shared.errors import Unavailable, UnknownEvent
 from shared.fault_points import Point, reach
 from shared.logs import get_logger
-from shared.messages import delivered
 from shared.subjects import execution_of
 from shared.tasks import cancel_and_wait, spawn
 from shared.telemetry import extract, tracer
@@ -116,7 +115,7 @@ class Intake:
                 try:
                     entry = entry_of(one, prices)
                 except NotCountable as error:
-                    batch.rejects.append(Reject(origin=_origin(one), reason=error.reason, detail=str(error)))
+                    batch.rejects.append(Reject(origin=one, reason=error.reason, detail=str(error)))
                 else:
                     batch.arrived.append(Arrived(seq=one.seq, body=one.body, entry=entry))
         return batch
@@ -148,26 +147,8 @@ def _read(messages: Sequence[Msg]) -> tuple[list[Ended], list[Reject]]:
         try:
             read.append(ended(message))
         except UnknownEvent as error:
-            rejects.append(Reject(origin=_unread(message), reason="unreadable", detail=str(error)))
+            rejects.append(Reject(origin=origin_of(message), reason="unreadable", detail=str(error)))
     return read, rejects
-
-
-def _origin(one: Ended) -> Origin:
-    return Origin(
-        event_id=one.event_id, execution_id=one.execution_id, seq=one.seq, time=one.time, body=one.body
-    )
-
-
-def _unread(message: Msg) -> Origin:
-    """Where an event that can not be decoded came from."""
-    execution_id, (seq, time) = execution_of(message.subject), delivered(message)
-    return Origin(
-        event_id=event_id(message, execution_id, seq),
-        execution_id=execution_id,
-        seq=seq,
-        time=time,
-        body=message.data,
-    )
 
 
 def _models(read: Iterable[Ended]) -> Iterator[str]:

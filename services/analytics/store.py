@@ -2,7 +2,6 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import datetime
 
 import orjson
 from sqlalchemy import RowMapping, text
@@ -10,23 +9,13 @@ from sqlalchemy.exc import DataError, IntegrityError
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from services.analytics.closed_days import day_differences
+from services.analytics.ended import Origin
 from services.analytics.pricing import Price, PriceList, TokenKind
 from services.analytics.rollup import Entry, Fact, Mark
 from services.analytics.statements import COUNT, DIFFERENCES, PRICES, SET_ASIDE
 from shared.db import transaction
 
 _FOREIGN_KEY = "23503"
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Origin:
-    """A terminal event as it came: what is kept of one that can not be counted."""
-
-    event_id: str
-    execution_id: str
-    seq: int
-    time: datetime
-    body: bytes
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -14,7 +14,7 @@ from services.gateway.auth import User
 from services.gateway.parts import Parts, get_parts
 from services.gateway.resource import rfc3339
 from services.gateway.usage_freshness import UsageFreshness
-from services.gateway.usage_periods import Bucket
+from services.gateway.usage_periods import Bucket, wrong
 from services.gateway.usage_queries import Found, GroupBy, Used, Wanted, recent, refuse_too_many, usage
 from services.gateway.usage_rows import (
     COUNTS,
@@ -41,7 +41,6 @@ from services.gateway.usage_rows import (
     start_text,
     time_of,
     tokens_of,
-    wrong,
 )
 from shared.usage import Kind
 

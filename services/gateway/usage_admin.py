@@ -134,7 +134,7 @@ def _cost(row: Row[Any]) -> dict[str, Any]:
 
 def _item(row: Row[Any], group_by: AdminGroup | None) -> dict[str, Any]:
     item = {
-        "bucket": start_text(row.here.isoformat(), row.east),
+        "bucket": start_text(row.here, row.east),
         **_group(row, group_by),
         "tokens": tokens_of(row),
         **_cost(row),
@@ -156,7 +156,7 @@ def _csv(found: AdminFound, group_by: AdminGroup | None) -> Response:
     columns = ("bucket", *groups, *COUNTS, "certainty", "cost", "unpriced_tokens", *ends)
     lines = (
         (
-            start_text(row.here.isoformat(), row.east),
+            start_text(row.here, row.east),
             *_group(row, group_by).values(),
             *tokens_of(row).values(),
             *_cost(row).values(),

@@ -16,7 +16,8 @@ from services.gateway.auth import Superadmin
 from services.gateway.parts import Parts, get_parts
 from services.gateway.queries import Page, page_of, row_json
 from services.gateway.usage_admin import CostText
-from services.gateway.usage_rows import HEADERS, TokenCounts, decimal_text, wrong
+from services.gateway.usage_periods import wrong
+from services.gateway.usage_rows import HEADERS, TokenCounts, decimal_text
 from shared.db import Role, transaction
 from shared.execution import Status
 from shared.tables import executions

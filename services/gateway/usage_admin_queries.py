@@ -12,7 +12,7 @@ from sqlalchemy import Row, text
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from services.gateway.usage_periods import Period, bounds
-from services.gateway.usage_queries import EAST, HERE, MOST_ITEMS, refuse_too_many
+from services.gateway.usage_queries import MOST_ITEMS, START, refuse_too_many
 from shared.db import Role, transaction
 from shared.usage_sums import ALL_SUMS, ARE_BARE, BARE, EACH_SUM
 
@@ -58,7 +58,7 @@ _GROUPS = {
     AdminGroup.MODEL: "model AS key, NULL AS name",
     AdminGroup.KIND: "model_type AS key, NULL AS name",
 }
-_START = """CASE WHEN CAST(:bucket AS text) = 'all' THEN CAST(:start AS timestamptz)
+_BUCKET = """CASE WHEN CAST(:bucket AS text) = 'all' THEN CAST(:start AS timestamptz)
         ELSE date_trunc(nullif(CAST(:bucket AS text), 'all'), bucket, :timezone) END AS start"""
 _WANTED = """bucket >= :start AND bucket < :end
         AND (CAST(:user_id AS uuid) IS NULL OR user_id = CAST(:user_id AS uuid))"""
@@ -70,14 +70,14 @@ def _usage(group_by: AdminGroup | None) -> str:
     by_model = group_by in (AdminGroup.MODEL, AdminGroup.KIND)
     parts = [
         f"""
-    SELECT {_START}, {_GROUPS[group_by]}, analytics_type, {EACH_SUM}, sum(total_cost) AS total_cost,
+    SELECT {_BUCKET}, {_GROUPS[group_by]}, analytics_type, {EACH_SUM}, sum(total_cost) AS total_cost,
         sum(unpriced_tokens) AS unpriced_tokens
     FROM user_analytics WHERE {_WANTED}
     GROUP BY 1, 2, 3, 4"""
     ]
     if by_model:
         parts.append(f"""
-    SELECT {_START}, {_GROUPS[group_by]}, 'token_usage', {BARE}, 0, 0
+    SELECT {_BUCKET}, {_GROUPS[group_by]}, 'token_usage', {BARE}, 0, 0
     FROM usage_ledger WHERE {_WANTED} AND {ARE_BARE}""")
     # What is not of a model counts in the row of all only.
     sums, these = (EACH_SUM, "WHERE analytics_type = 'token_usage'") if by_model else (ALL_SUMS, "")
@@ -87,8 +87,7 @@ WITH used AS ({" UNION ALL ".join(parts)}), answer AS (
     UNION ALL
     SELECT start, key, name, {sums}, {_COST} FROM used {these} GROUP BY start, key, name
 )
-SELECT answer.*, {HERE} AS here, {EAST} AS east,
-    {_NAMES if group_by is AdminGroup.USER else "name"} AS called
+SELECT answer.*, {START}, {_NAMES if group_by is AdminGroup.USER else "name"} AS called
 FROM answer ORDER BY start NULLS FIRST, cost DESC, key, called LIMIT :most
 """
 

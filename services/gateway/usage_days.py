@@ -1,8 +1,7 @@
 """A user's quarters of an hour, or days that analytics keeps summed, whichever a range by day is made of.
 
-The closed days of a zone (`usage_days`, before `closed_until` of `usage_zones`) stand for what `user_analytics` and the ledger have of
-them.
-Which are closed and the sums are read in one snapshot (`REPEATABLE READ`), whatever is closed or opened meanwhile: in a statement
+The closed days of a zone (`usage_days`, before `closed_until` of `usage_zones`) stand for the rollups and lines of the ledger that they
+are made of. Which are closed and the sums are read in one snapshot (`REPEATABLE READ`), whatever is closed or opened meanwhile: in a statement
 of its own, so that the planner of the other knows how much it will read, and of whom.
 
 A quarter belongs to the day that `date_trunc` gives it. Where a clock is put back over midnight, as in the Azores and, long ago, in

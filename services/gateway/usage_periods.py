@@ -64,7 +64,7 @@ async def bounded(
     """
     for field, given in (("from", wanted.start), ("to", wanted.end)):
         if given is not None and given.year not in YEARS:
-            raise _wrong(field, f"must be in the years {YEARS.start} to {YEARS.stop - 1}")
+            raise wrong(field, f"must be in the years {YEARS.start} to {YEARS.stop - 1}")
     values = {
         "timezone": wanted.timezone,
         "days": wanted.days,
@@ -77,12 +77,12 @@ async def bounded(
         row = (await connection.execute(statement, values)).one()
     except DBAPIError as error:
         if is_unknown_zone(error):
-            raise _wrong("timezone", "is not the name of a time zone, such as Europe/Vienna") from None
+            raise wrong("timezone", "is not the name of a time zone, such as Europe/Vienna") from None
         raise
     if row.start >= row.end:
-        raise _wrong("from", "must be before `to`")
+        raise wrong("from", "must be before `to`")
     if row.end - row.start > timedelta(days=MOST_DAYS, hours=1):
-        raise _wrong("from", f"must be at most {MOST_DAYS} days before `to`")
+        raise wrong("from", f"must be at most {MOST_DAYS} days before `to`")
     return row
 
 
@@ -91,5 +91,5 @@ def _by_zone(time: datetime | None) -> tuple[datetime | None, datetime | None]:
     return (time, None) if time is None or time.tzinfo is not None else (None, time)
 
 
-def _wrong(field: str, detail: str) -> Problem:
+def wrong(field: str, detail: str) -> Problem:
     return invalid("Some of the request's parameters are not valid.", [FieldError(field, detail)])

@@ -85,9 +85,11 @@ class Found:
 
 _GROUPINGS = {None: None, GroupBy.ENGINE: ENGINES, GroupBy.MODEL: MODELS, GroupBy.KIND: KINDS}
 _RANGE = "bucket >= :start AND bucket < :end"
-_START = "date_trunc(:bucket, bucket, :timezone) AS start"
-HERE = "start AT TIME ZONE :timezone"
-EAST = f"extract(epoch FROM {HERE} - start AT TIME ZONE 'UTC')::integer"
+_BUCKET = "date_trunc(:bucket, bucket, :timezone) AS start"
+_LOCAL = "start AT TIME ZONE :timezone"
+START = f"""to_char({_LOCAL}, 'YYYY-MM-DD"T"HH24:MI:SS') AS here,
+    extract(epoch FROM {_LOCAL} - start AT TIME ZONE 'UTC')::integer AS east"""
+"""The start as `Used` has it."""
 
 
 def _open(ranges: Iterable[str], grouping: Grouping | None) -> str:
@@ -95,7 +97,7 @@ def _open(ranges: Iterable[str], grouping: Grouping | None) -> str:
     keys = "".join(f"{key}, " for key in grouping.keys) if grouping else ""
     parts = [
         f"""
-    SELECT {_START}, analytics_type, {keys}{EACH_SUM}, count(*) AS rows
+    SELECT {_BUCKET}, analytics_type, {keys}{EACH_SUM}, count(*) AS rows
     FROM user_analytics WHERE {days.MINE} AND {these}
     GROUP BY start, {keys}analytics_type"""
         for these in ranges
@@ -103,7 +105,7 @@ def _open(ranges: Iterable[str], grouping: Grouping | None) -> str:
     if grouping and grouping.of_models:
         parts += [
             f"""
-    SELECT {_START}, 'token_usage', {keys}{BARE}, 0
+    SELECT {_BUCKET}, 'token_usage', {keys}{BARE}, 0
     FROM usage_ledger WHERE {days.MINE} AND {these} AND {ARE_BARE}"""
             for these in ranges
         ]
@@ -119,7 +121,7 @@ def _usage(bucket: Bucket, group_by: GroupBy | None) -> str:
     else:
         source = _open((_RANGE,), grouping)
     return f"""
-SELECT to_char({HERE}, 'YYYY-MM-DD"T"HH24:MI:SS') AS here, {EAST} AS east, sums::text, {groups}::text, rows
+SELECT {START}, sums::text, {groups}::text, rows
 FROM ({source}) AS used ORDER BY start
 """
 

@@ -12,9 +12,9 @@ from fastapi import Header, Query
 from pydantic import BaseModel, Field
 from sqlalchemy import Row
 
-from services.gateway.problems import FieldError, Problem, invalid
 from services.gateway.resource import rfc3339
 from services.gateway.usage_freshness import Fresh
+from services.gateway.usage_periods import wrong
 from services.gateway.usage_queries import Sums
 from shared.csv_cells import harmless
 from shared.usage import Certainty
@@ -92,10 +92,6 @@ class Ends(BaseModel):
 class EngineName(BaseModel):
     id: str
     name: str
-
-
-def wrong(field: str, detail: str) -> Problem:
-    return invalid("Some of the request's parameters are not valid.", [FieldError(field, detail)])
 
 
 def time_of(field: str, given: str | None) -> datetime | None:

@@ -1,6 +1,6 @@
 """Zones in which long ranges of usage were looked at, and the days of each that are summed."""
 
-TABLES = """
+_ZONES = """
 CREATE TABLE usage_zones (
     user_id      uuid REFERENCES users,
     timezone     text,
@@ -11,7 +11,8 @@ CREATE TABLE usage_zones (
 COMMENT ON COLUMN usage_zones.closed_until IS
     'A midnight of the zone: what belongs to days before it is in usage_days, exactly. What is there of later days is not valid';
 COMMENT ON COLUMN usage_zones.looked_at IS 'To the day: a zone that nobody looks at is deleted';
-
+"""
+DAYS = """
 CREATE TABLE usage_days (
     user_id         uuid,
     timezone        text,
@@ -38,5 +39,6 @@ CREATE TABLE usage_days (
 );
 COMMENT ON COLUMN usage_days.start IS 'date_trunc(''day'', bucket, timezone) of the rows of user_analytics that are summed here';
 """
+TABLES = _ZONES + DAYS
 
 DROP = "DROP TABLE usage_days, usage_zones;"
