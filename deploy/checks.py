@@ -177,7 +177,11 @@ def _roles(connection: psycopg.Connection[Any]) -> Iterator[str]:
 
 _CHECKS: Sequence[tuple[str, str, Find]] = (
     ("sums", "user_analytics is the sum of the ledger, to the token and the tenth decimal", _sums),
-    ("days", "days that are closed are the sum of user_analytics", _days),
+    (
+        "days",
+        "days that are closed are the sum of user_analytics, and of lines of the ledger without tokens",
+        _days,
+    ),
     ("ledger", "every line belongs to a counted execution, and every end is counted", _ledger),
     ("keys", "primary, foreign and unique keys are there and hold", _keys),
     ("grants", "every role may do what was decided, and no more", _grants),

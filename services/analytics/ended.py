@@ -1,7 +1,7 @@
 """The end of an execution as it is counted: of a terminal event only what the ledger has.
 
-These are by far the most events that one service reads. Reading models of the whole event took a fifth of the CPU of analytics; this
-takes little more than half of that. What the ledger does not need, a release need not understand.
+These are by far the most events that one service reads, and models of the whole event take nearly twice as long to read
+(docs/benchmarks.md). What the ledger does not need, a release need not understand.
 """
 
 from dataclasses import dataclass
