@@ -16,7 +16,7 @@ import ssl
 import time
 from collections.abc import Callable, Coroutine
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 from urllib.parse import urlsplit
 
 from nats.aio.client import Client
@@ -25,10 +25,7 @@ from pydantic import SecretStr
 
 from shared import conventions as names
 from shared.errors import Permanent, Unavailable
-from shared.tasks import spawn
-
-if TYPE_CHECKING:
-    from faststream.nats import NatsBroker
+from shared.tasks import cancel_and_wait, spawn
 
 FIRST_CONNECT_SECONDS = 15.0
 PING_SECONDS = 5
@@ -48,7 +45,7 @@ _log = logging.getLogger(__name__)
 
 
 class Connection(Client):
-    """A client that knows whether it was closed on purpose."""
+    """A client that knows whether it was closed on purpose, and whose calls may be cancelled at any moment."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -56,12 +53,26 @@ class Connection(Client):
 
     async def close(self) -> None:
         self.closing = True
-        with contextlib.suppress(OSError):  # the other side is gone, so there is nobody to take leave of
-            await super().close()
+        if self._transport is None:
+            return  # it never came to connecting
+        try:
+            # The client cancels this task once, which can be lost; it would then come back by itself, and stay.
+            if self._reconnection_task is not None and self._reconnection_task is not asyncio.current_task():
+                await cancel_and_wait(self._reconnection_task)
+            with contextlib.suppress(OSError):  # the other side is gone, so there is nobody to take leave of
+                await super().close()
+        finally:
+            self._transport.close()  # type: ignore[no-untyped-call] # also if somebody cancels this
 
     async def drain(self) -> None:
         self.closing = True
         await super().drain()
+
+    async def _process_pong(self) -> None:
+        # The answer to a flush that was cancelled would end the client's read loop, and with it all that is heard.
+        if self._pongs and self._pongs[0].done():
+            self._pongs[0] = asyncio.Future()
+        await super()._process_pong()
 
 
 def end_process(reason: str) -> None:
@@ -93,10 +104,18 @@ async def connect(
     attempt = spawn(client.connect(**_options(url, name, reporter), **options), name="NATS connect")
     try:
         await asyncio.wait([attempt], timeout=FIRST_CONNECT_SECONDS)
-    finally:
-        await _end(attempt)
-    if attempt.cancelled():
+        await cancel_and_wait(attempt)
+        return _connected(client, attempt)
+    except BaseException:
+        # An attempt that was cancelled leaves its socket open.
+        await cancel_and_wait(attempt)
         await client.close()
+        raise
+
+
+def _connected(client: Connection, attempt: asyncio.Task[None]) -> Connection:
+    """Raises: Unavailable, Permanent."""
+    if attempt.cancelled():
         why = f": {client.last_error}" if client.last_error else ""
         raise Unavailable(f"no connection to NATS within {FIRST_CONNECT_SECONDS:.0f} s{why}")
     try:
@@ -104,14 +123,6 @@ async def connect(
     except Error as error:
         raise Permanent(str(error)) from None
     return client
-
-
-async def _end(attempt: asyncio.Task[None]) -> None:
-    # On Python 3.11 `wait_for`, which the client connects with, can lose a cancellation that arrives just as a
-    # connection is refused; the client then goes on trying. Hence again, until it takes effect.
-    while not attempt.done():
-        attempt.cancel()
-        await asyncio.wait([attempt], timeout=0.1)
 
 
 def inbox_prefix(user: str | None) -> str:
@@ -122,46 +133,6 @@ def inbox_prefix(user: str | None) -> str:
 def pull_inbox(url: str | SecretStr) -> bytes:
     """The option `inbox_prefix` of FastStream's pull subscribers, which do not take it from their broker."""
     return f"{inbox_prefix(_user(_servers(url)))}.".encode()
-
-
-def broker_options(
-    url: str | SecretStr, name: str, on_closed: OnClosed, *, ca_file: Path | None = None
-) -> dict[str, Any]:
-    """Keyword arguments for FastStream's `NatsBroker`.
-
-    `on_closed` is also called when the broker is stopped: give one that does no harm then, such as `Stop.fail`.
-    FastStream's tracing and metrics middlewares cost 170 microseconds a message and name spans and labels by full
-    subjects, ids included; use `telemetry.process_span` in handlers instead.
-    """
-    return {
-        **_options(url, name, _Reporter(name, on_closed, lambda: None, closing=lambda: False)),
-        **_security(_tls(url, ca_file)),
-        "logger": logging.getLogger("broker"),  # FastStream's own one writes colours to stderr
-        "log_level": logging.DEBUG,  # two lines for every message else; failures are logged as errors anyway
-    }
-
-
-async def stop_broker(broker: "NatsBroker") -> None:
-    """Ends its subscriptions and its connection.
-
-    One that can not take leave of its server, because that is away, is closed: it would come back by itself, and stay.
-    """
-    connection = broker._connection  # noqa: SLF001 - it has no public name, and none at all after it was stopped
-    try:
-        await broker.stop()
-    except* Error:
-        if connection is not None:
-            await connection.close()
-
-
-def _security(context: ssl.SSLContext | None) -> dict[str, Any]:
-    """As FastStream takes it."""
-    if context is None:
-        return {}
-    # Not every service that connects has FastStream.
-    from faststream.nats.security import NatsSecurity
-
-    return {"security": NatsSecurity(ssl_context=context, tls_handshake_first=True)}
 
 
 def _servers(url: str | SecretStr) -> list[str]:

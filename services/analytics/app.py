@@ -7,7 +7,7 @@ from typing import Any
 
 from faststream import AckPolicy
 from faststream.message import StreamMessage
-from faststream.nats import JStream, NatsBroker, PullSub
+from faststream.nats import JStream, PullSub
 from faststream.nats.subscriber.usecases import BatchPullStreamSubscriber
 from nats.aio.msg import Msg
 from sqlalchemy.ext.asyncio import AsyncEngine
@@ -19,13 +19,14 @@ from services.analytics.settings import AnalyticsSettings
 from services.analytics.store import Store
 from services.analytics.subscription import CollectingSubscription
 from services.analytics.watch import Watch, require_consumer
+from shared.broker import Broker
 from shared.db import make_engine
 from shared.errors import Permanent
 from shared.health import health_server
 from shared.heartbeat import Heartbeat
 from shared.log_shipping import LogShipper
 from shared.logs import LineMaker
-from shared.nats import broker_options, connect, pull_inbox, stop_broker
+from shared.nats import connect, pull_inbox
 from shared.service import Stop
 from shared.subjects import ANALYTICS_CONSUMER, CHANGED_MODELS, EXECUTIONS, event_subject
 from shared.tasks import cancel_and_wait, spawn
@@ -46,13 +47,13 @@ async def _as_they_came(message: StreamMessage[list[Msg]]) -> list[Msg]:
 
 def build_broker(
     settings: AnalyticsSettings, intake: Intake, stop: Stop
-) -> tuple[NatsBroker, BatchPullStreamSubscriber]:
+) -> tuple[Broker, BatchPullStreamSubscriber]:
     """The broker with its one subscriber, on the durable consumer that the topology has made."""
-    broker = NatsBroker(
-        **broker_options(
-            settings.nats_url, f"{SERVICE} {settings.instance}", stop.fail, ca_file=settings.nats_ca_file
-        ),
-        apply_types=False,
+    broker = Broker(
+        settings.nats_url,
+        f"{SERVICE} {settings.instance}",
+        stop.fail,
+        ca_file=settings.nats_ca_file,
         graceful_timeout=FINISH_SECONDS,
     )
     subscriber = broker.subscriber(
@@ -78,22 +79,22 @@ def build_broker(
 
 @contextlib.asynccontextmanager
 async def _running(
-    broker: NatsBroker, subscriber: BatchPullStreamSubscriber, intake: Intake
+    broker: Broker, subscriber: BatchPullStreamSubscriber, intake: Intake
 ) -> AsyncIterator[None]:
-    await broker.start()
-    if subscriber.subscription is None:
-        raise Permanent("analytics is not subscribed")
-    # In time for the first batch: only its second fetch has anything to lose.
-    subscriber.subscription = subscription = CollectingSubscription(subscriber.subscription)
-    try:
-        yield
-    finally:
-        # What is acknowledged or given back needs the broker's connection.
-        with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(FINISH_SECONDS):
-                await subscription.leave()
-        await intake.close(FINISH_SECONDS)
-        await stop_broker(broker)
+    async with broker:
+        await broker.start()
+        if subscriber.subscription is None:
+            raise Permanent("analytics is not subscribed")
+        # In time for the first batch: only its second fetch has anything to lose.
+        subscriber.subscription = subscription = CollectingSubscription(subscriber.subscription)
+        try:
+            yield
+        finally:
+            # What is acknowledged or given back needs the broker's connection.
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(FINISH_SECONDS):
+                    await subscription.leave()
+            await intake.close(FINISH_SECONDS)
 
 
 @contextlib.asynccontextmanager

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import nats.errors
 from faststream import AckPolicy
 from faststream.message import StreamMessage
-from faststream.nats import JStream, NatsBroker, PullSub
+from faststream.nats import JStream, PullSub
 from faststream.nats.subscriber.usecases import BatchPullStreamSubscriber
 from nats.aio.client import Client
 from nats.aio.msg import Msg
@@ -20,11 +20,12 @@ from nats.js import JetStreamContext
 
 from services.gateway.projection import NODE_TYPES
 from services.gateway.settings import GatewaySettings
+from shared.broker import Broker
 from shared.errors import Permanent, Unavailable
 from shared.events import Recorded
 from shared.jetstream import NOT_FOUND, api, direct_get
 from shared.messages import SEQUENCE, SUBJECT, from_copy, from_delivery, from_stored
-from shared.nats import OnClosed, broker_options, pull_inbox
+from shared.nats import OnClosed, pull_inbox
 from shared.subjects import ALL_EXECUTIONS, EXECUTIONS, PROJECTION_CONSUMER, event_subject, execution_of
 
 BATCH = 500
@@ -147,13 +148,13 @@ async def _as_they_came(message: StreamMessage[list[Msg]]) -> list[Msg]:
 
 def build_broker(
     settings: GatewaySettings, take: Take, on_closed: OnClosed
-) -> tuple[NatsBroker, BatchPullStreamSubscriber]:
+) -> tuple[Broker, BatchPullStreamSubscriber]:
     """The broker with its one subscriber, on the durable consumer that the topology has made."""
-    broker = NatsBroker(
-        **broker_options(
-            settings.nats_url, f"projector {settings.instance}", on_closed, ca_file=settings.nats_ca_file
-        ),
-        apply_types=False,
+    broker = Broker(
+        settings.nats_url,
+        f"projector {settings.instance}",
+        on_closed,
+        ca_file=settings.nats_ca_file,
         graceful_timeout=settings.shutdown_seconds,
     )
     subscriber = broker.subscriber(

@@ -15,7 +15,6 @@ from shared import conventions as names
 from shared.db import make_engine
 from shared.errors import Retryable, Unavailable
 from shared.logs import get_logger
-from shared.nats import stop_broker
 from shared.service import Stop
 
 LOOK_SECONDS = 1.0
@@ -69,13 +68,7 @@ class Projector:
 
     @contextlib.asynccontextmanager
     async def _subscribed(self, take: Take, stop: Stop) -> AsyncIterator[None]:
-        leaving = asyncio.Event()
-
-        def closed(reason: str) -> None:
-            if not leaving.is_set():
-                stop.fail(reason)
-
-        broker, subscriber = build_broker(self._settings, take, closed)
+        broker, subscriber = build_broker(self._settings, take, stop.fail)
         try:
             try:
                 async with asyncio.timeout(START_SECONDS):
@@ -86,8 +79,7 @@ class Projector:
                 subscriber.subscription = PromptSubscription(subscriber.subscription)
             yield
         finally:
-            leaving.set()
-            await stop_broker(broker)
+            await broker.stop()
 
 
 async def _set_within(stop: Stop, seconds: float) -> bool:

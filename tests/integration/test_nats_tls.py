@@ -12,13 +12,13 @@ from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
-from faststream.nats import NatsBroker
 
 from deploy.local.nats_server import NatsServer
 from deploy.local.processes import Launch
 from shared import nats as connections
+from shared.broker import Broker
 from shared.errors import Permanent, Unavailable
-from shared.nats import broker_options, connect
+from shared.nats import connect
 
 
 def _name(text: str) -> x509.Name:
@@ -82,7 +82,7 @@ async def test_a_service_and_its_broker_connect_with_the_authority(server: Secur
     nc = await connect(url, "executor", ca_file=ca_file)
     await nc.flush()
     await nc.close()
-    async with NatsBroker(**broker_options(url, "executor", lambda _: None, ca_file=ca_file)) as broker:
+    async with Broker(url, "executor", lambda _: None, ca_file=ca_file) as broker:
         assert await broker.ping(5)
 
 

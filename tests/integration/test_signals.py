@@ -4,12 +4,12 @@ import asyncio
 from typing import Any
 
 import pytest
-from faststream.nats import NatsBroker
 
 from deploy.local.nats_server import NatsServer
 from services.executor.signals import HEARD, subscribe
 from shared import ending, nats
 from shared import events as ev
+from shared.broker import Broker
 from shared.execution import ExecutionState
 from shared.ids import new_id
 from shared.log import ExecutionLog
@@ -33,7 +33,7 @@ async def test_what_others_append_is_heard_of_what_runs_here_and_of_nothing_else
 ) -> None:
     key, other = new_id(), new_id()
     here = Runner(key)
-    broker = NatsBroker(**nats.broker_options(nats_server.url, "test", lambda _: None), apply_types=False)
+    broker = Broker(nats_server.url, "test", lambda _: None)
     subscribe(broker, here)  # type: ignore[arg-type]
     await broker.start()
     nc = await nats.connect(nats_server.url, "test")
