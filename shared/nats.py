@@ -68,6 +68,15 @@ class Connection(Client):
         self.closing = True
         await super().drain()
 
+    async def flush(self, timeout: int = 10) -> None:
+        """Once it returns, the server has all that was published and subscribed before; `timeout` is in seconds.
+
+        The client's own sends its ping ahead of what waits to be sent, so only a second one comes after it.
+        Raises: nats.errors.FlushTimeoutError.
+        """
+        await super().flush(timeout)
+        await super().flush(timeout)
+
     async def _process_pong(self) -> None:
         # The answer to a flush that was cancelled would end the client's read loop, and with it all that is heard.
         if self._pongs and self._pongs[0].done():

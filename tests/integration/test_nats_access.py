@@ -35,17 +35,17 @@ class User:
     async def publishes(self, subject: str, reply: str = "") -> bool:
         before = self.refusals()
         await self.nc.publish(subject, b"{}", reply)
-        await self._settled()
+        await self.settled()
         return self.refusals() == before
 
     async def hears(self, subject: str) -> bool:
         before = self.refusals()
         subscription = await self.nc.subscribe(subject)
-        await self._settled()
+        await self.settled()
         await subscription.unsubscribe()
         return self.refusals() == before
 
-    async def _settled(self) -> None:
+    async def settled(self) -> None:
         await self.nc.flush()  # the client puts this ping before what waits to be sent
         await self.nc.flush()
 
@@ -195,7 +195,7 @@ async def test_the_operator_may_do_all_but_say_that_something_was_stored(server:
 async def test_an_executor_answers_what_it_is_asked_and_only_that(server: NatsServer) -> None:
     async with logged_in(server, "gateway") as gateway, logged_in(server, "executor") as executor:
         subscription = await executor.nc.subscribe(PROVIDER_MODELS)
-        await executor.nc.flush()
+        await executor.settled()
         inbox = await gateway.nc.subscribe(gateway.nc.new_inbox())
         await gateway.nc.publish(PROVIDER_MODELS, b"", inbox.subject)
         question = await subscription.next_msg(5)

@@ -1,4 +1,4 @@
-"""Connections to NATS while somebody is cancelled: none stays open, none goes deaf."""
+"""Connections to NATS: a flush sends all, and where somebody is cancelled, none stays open and none goes deaf."""
 
 import asyncio
 from collections.abc import AsyncIterator, Iterator
@@ -92,3 +92,22 @@ async def test_a_connection_hears_on_when_a_flush_is_cancelled(server: NatsServe
     await connection.flush(5)
     assert await connection.rtt(5) > 0
     await connection.close()
+
+
+async def test_a_flush_returns_when_what_was_subscribed_before_is_at_the_server() -> None:
+    heard = bytearray()
+
+    async def speak(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        writer.write(b'INFO {"server_id":"x","version":"2.15.1","max_payload":1048576}\r\n')
+        while line := await reader.readline():
+            heard.extend(line)
+            if line == b"PING\r\n":
+                writer.write(b"PONG\r\n")
+        writer.close()
+
+    async with await asyncio.start_server(speak, "127.0.0.1", 0) as listening:
+        connection = await nats.connect(f"nats://127.0.0.1:{listening.sockets[0].getsockname()[1]}", "test")
+        await connection.subscribe("what.matters")
+        await connection.flush()
+        assert bytes(heard).rfind(b"PING") > bytes(heard).find(b"SUB what.matters") > 0
+        await connection.close()
