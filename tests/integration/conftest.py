@@ -4,6 +4,7 @@ import os
 import subprocess
 import sys
 from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
 
 import httpx
 import pytest
@@ -25,6 +26,15 @@ from tests.support.gateway import (
 from tests.support.identity import Provider, provider
 from tests.support.ledger import clean_ledger, ledger_database
 from tests.support.postgres import service_url
+
+
+@pytest.fixture
+def server(tmp_path: Path) -> Iterator[NatsServer]:
+    """NATS of a test's own, without the topology."""
+    running = NatsServer(tmp_path / "nats")
+    running.start()
+    yield running
+    running.stop()
 
 
 @pytest.fixture(scope="session")

@@ -47,14 +47,6 @@ def postgres(tmp_path: Path) -> Iterator[PostgresServer]:
 
 
 @pytest.fixture
-def server(tmp_path: Path) -> Iterator[NatsServer]:
-    running = NatsServer(tmp_path / "nats")
-    running.start()
-    yield running
-    running.stop()
-
-
-@pytest.fixture
 async def client(server: NatsServer) -> AsyncIterator[nats.Connection]:
     connection = await nats.connect(server.url, "test")
     await topology.ensure(connection, topology.TopologySettings.model_validate({"NATS_URL": server.url}))

@@ -3,9 +3,8 @@
 import asyncio
 import json
 import time
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -25,14 +24,6 @@ from tests.support.waiting import until
 pytestmark = pytest.mark.asyncio
 FAST = 0.1
 """Seconds between heartbeats here, so that three of them pass quickly."""
-
-
-@pytest.fixture
-def server(tmp_path: Path) -> Iterator[NatsServer]:
-    running = NatsServer(tmp_path / "nats")
-    running.start()
-    yield running
-    running.stop()
 
 
 @pytest_asyncio.fixture

@@ -1,9 +1,8 @@
 """The leader's key: one holder, expiry, and a holder that was paused."""
 
 import asyncio
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack
-from pathlib import Path
 
 import pytest
 import pytest_asyncio
@@ -17,14 +16,6 @@ from tests.support.waiting import until
 
 pytestmark = pytest.mark.asyncio
 BUCKET = "short"
-
-
-@pytest.fixture
-def server(tmp_path: Path) -> Iterator[NatsServer]:
-    running = NatsServer(tmp_path / "nats")
-    running.start()
-    yield running
-    running.stop()
 
 
 @pytest_asyncio.fixture

@@ -1,9 +1,8 @@
 """Connections to NATS: a flush sends all, and where somebody is cancelled, none stays open and none goes deaf."""
 
 import asyncio
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from pathlib import Path
 
 import psutil
 import pytest
@@ -13,14 +12,6 @@ from shared import nats
 from shared.broker import Broker
 from shared.tasks import spawn
 from tests.support.waiting import until
-
-
-@pytest.fixture
-def server(tmp_path: Path) -> Iterator[NatsServer]:
-    running = NatsServer(tmp_path / "nats")
-    running.start()
-    yield running
-    running.stop()
 
 
 @asynccontextmanager
